@@ -1,0 +1,1 @@
+"""Nouns and decisions: project, signature, prediction, errors. Pure: no process, socket, clock or environment is touched here."""

@@ -1,0 +1,1 @@
+"""Serve one model: the process that owns workers, hands out slots and speaks HTTP."""
