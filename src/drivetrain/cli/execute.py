@@ -1,0 +1,54 @@
+"""``drivetrain exec``: a command inside the project's environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import click
+
+from drivetrain.cli.opening import open_project
+from drivetrain.cli.options import container_options, project_options
+from drivetrain.cli.terminal import Terminal
+from drivetrain.model.errors import Misuse
+from drivetrain.model.project import Mode
+from drivetrain.serving.launch import process_variables
+
+
+@click.command(
+    name="exec",
+    short_help="Run a command inside the project's environment.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("arguments", nargs=-1, required=True, metavar="COMMAND [ARGUMENT]...", type=click.UNPROCESSED)
+@click.option("-p", "--publish", "ports", multiple=True, metavar="PORT", hidden=True)
+@project_options
+@container_options
+@click.pass_obj
+def command(
+    terminal: Terminal,
+    arguments: tuple[str, ...],
+    ports: tuple[str, ...],
+    config_name: str | None,
+    variables: tuple[str, ...],
+    realisation: str,
+) -> None:
+    """Run a command inside the environment of the project in this directory.
+
+    It runs in the working directory, with this terminal, and its exit status is the command's.
+
+    \b
+        drivetrain exec python scripts/convert.py --half
+        drivetrain exec pip list
+    """
+    if ports:
+        terminal.note("--publish has no meaning without a container: the command's ports are this machine's")
+    opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
+    environment = opening.environment(terminal)
+    environ = process_variables(opening.command(environment, Mode.PREDICT))
+    program = shutil.which(arguments[0], path=environ.get("PATH"))
+    if program is None:
+        raise Misuse(f"there is no command '{arguments[0]}' in the project's environment or on PATH")
+    sys.stdout.flush()
+    os.execve(program, list(arguments), environ)  # noqa: S606 (running what the user typed is this command's purpose)

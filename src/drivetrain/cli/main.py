@@ -1,0 +1,143 @@
+"""The ``drivetrain`` command: finds the subcommand, runs it, turns errors into messages and exit statuses.
+
+Exit status 0: done. 1: the prediction, the project or the world outside failed. 2: misuse. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from drivetrain import __version__
+from drivetrain.cli.terminal import Terminal
+from drivetrain.model.errors import DrivetrainError, InternalError, Misuse
+
+#: Commands in the order of the help page, and their modules. Imported when called: the command line must start fast.
+COMMANDS = {
+    "init": ("init", "Write a new project that runs as it is."),
+    "run": ("run", "Run a prediction."),
+    "serve": ("serve", "Serve predictions over HTTP."),
+    "exec": ("execute", "Run a command inside the project's environment."),
+    "train": ("train", "Run a training."),
+}
+
+#: Other names that people type for the same things.
+ALIASES = {"predict": "run"}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called, not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the help page."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"drivetrain.cli.{COMMANDS[name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Like click's, with the nearest name in the error."""
+        name = args[0]
+        if name not in COMMANDS and name not in ALIASES and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "'drivetrain --help' lists the commands"
+            raise Misuse(f"there is no command '{name}'", hint=hint)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, name="drivetrain", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", "-V", message="drivetrain %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks of drivetrain's own errors.")
+@click.option("--no-color", is_flag=True, help="Write without colours; the environment variable NO_COLOR does the same.")
+@click.option("--profile", is_flag=True, hidden=True)
+@click.option("--registry", hidden=True, metavar="HOST")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool, no_color: bool, profile: bool, registry: str | None) -> None:
+    """Run Cog projects unchanged, on this machine, without Docker.
+
+    In a directory with a cog.yaml:
+
+    \b
+        drivetrain run -i prompt="a horse" -i image=@photo.jpg
+        drivetrain serve
+    """
+    ctx.obj = Terminal.of_process(os.environ, color=False if no_color else None, debug=debug)
+    if profile:
+        ctx.obj.note("--profile profiles Cog's own command line and has no meaning here")
+    if registry:
+        ctx.obj.note("--registry has no meaning without an image")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit the process."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; the exit status."""
+    debug = "--debug" in arguments
+    terminal = Terminal.of_process(os.environ, color=False if "--no-color" in arguments else None, debug=debug)
+    try:
+        result: Any = cli.main(args=arguments, prog_name="drivetrain", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as exit_request:
+        return exit_request.exit_code
+    except click.UsageError as error:
+        terminal.error(_sentence(error), hint=_usage_hint(error))
+        return 2
+    except click.ClickException as error:
+        terminal.error(error.format_message())
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except DrivetrainError as error:
+        if debug:
+            raise
+        terminal.show(error)
+        return 2 if isinstance(error, Misuse) else 1
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if debug:
+            raise
+        terminal.error(_describe_os_error(error))
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        terminal.show(
+            InternalError(f"drivetrain met a bug of its own: {type(error).__name__}: {error}", hint="--debug shows where; please report it")
+        )
+        return 1
+
+
+def _sentence(error: click.UsageError) -> str:
+    return error.format_message().rstrip(".")
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx is not None else "drivetrain"
+    return f"'{path} --help' lists what it takes"
+
+
+def _describe_os_error(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{reason}: '{error.filename}'" if error.filename is not None else reason

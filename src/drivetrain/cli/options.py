@@ -1,0 +1,88 @@
+"""Options that several commands share, and what those of Cog's command line mean without a container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from drivetrain.cli.terminal import Terminal
+from drivetrain.model.errors import Misuse
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Options of Cog's command line that only a container gives a meaning to: name, whether it takes a value, why it has none.
+_CONTAINER_OPTIONS = (
+    ("--gpus", True, "the model sees this machine's GPUs as they are; choose some with -e CUDA_VISIBLE_DEVICES=0"),
+    ("--progress", True, "no image is built"),
+    ("--no-cache", False, "no image is built"),
+    ("--secret", True, "no image is built; the model sees the variables of this shell and those given with -e"),
+    ("--separate-weights", False, "no image is built"),
+    ("--use-cuda-base-image", True, "no image is built"),
+    ("--use-cog-base-image", True, "no image is built"),
+    ("--dockerfile", True, "no image is built"),
+    ("--openapi-schema", True, "the schema is read from the code"),
+    ("--strip", False, "no image is built"),
+    ("--precompile", False, "no image is built"),
+    ("--timestamp", True, "no image is built"),
+    ("--skip-schema-validation", False, "no image is built"),
+)
+
+
+def container_options(command: Command) -> Command:
+    """Accept Cog's container options; each says on use why it does nothing."""
+    for name, takes_value, reason in reversed(_CONTAINER_OPTIONS):
+        command = _ignored_option(name, takes_value, reason)(command)
+    return command
+
+
+def _ignored_option(name: str, takes_value: bool, reason: str) -> Callable[[Command], Command]:
+    def tell(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
+        if value and isinstance(terminal := ctx.find_object(Terminal), Terminal):
+            terminal.note(f"{name} has no meaning without a container: {reason}")
+
+    return click.option(
+        name,
+        is_flag=not takes_value,
+        multiple=takes_value,
+        expose_value=False,
+        callback=tell,
+        hidden=True,
+        metavar="VALUE" if takes_value else None,
+    )
+
+
+def project_options(command: Command) -> Command:
+    """``-f``, ``-e`` and ``--env``: which project, and what its processes see."""
+    for option in reversed(
+        (
+            click.option("-f", "--file", "config_name", metavar="FILE", help="Name of the config file. [default: cog.yaml]"),
+            click.option("-e", "--environment", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable for the model."),
+            click.option(
+                "--env",
+                "realisation",
+                type=click.Choice(["venv", "host"]),
+                default="venv",
+                show_default=True,
+                help="venv: install what the project asks for. host: use the Python on PATH as it is.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def parse_variables(texts: tuple[str, ...]) -> dict[str, str]:
+    """Turn ``NAME=VALUE`` texts into a mapping.
+
+    Raises:
+        Misuse: One has no ``=`` or no name.
+    """
+    variables = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise Misuse(f"-e takes NAME=VALUE, not '{text}'")
+        variables[name] = value
+    return variables

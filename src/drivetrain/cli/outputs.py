@@ -1,0 +1,189 @@
+"""Put what a model gave where the user wants it: results to stdout, files beside the working directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from drivetrain.cli.terminal import Terminal
+from drivetrain.model.errors import Misuse, OutsideFailed
+from drivetrain.model.prediction import Event, Output, OutputFile, OutputValue, Prediction, Status
+from drivetrain.model.json_value import put_in
+from drivetrain.serving.media_type import guess_suffix, guess_type
+
+_DEFAULT_STEM = "output"
+
+
+class FileNames:
+    """Chooses where the files of one prediction go, and puts them there.
+
+    Args:
+        target: The path from ``-o``; ``None`` for the default.
+        number: Which of several predictions it is, counted from 1, if there are several.
+    """
+
+    def __init__(self, target: Path | None, *, number: int | None = None) -> None:
+        path = target if target is not None else Path(_DEFAULT_STEM)
+        if path.is_dir():
+            path = path / _DEFAULT_STEM
+        # "output.1" names no type; "output.png" does
+        self._has_suffix = bool(path.suffix) and not path.suffix[1:].isdigit()
+        self._stem = path.with_suffix("") if self._has_suffix else path
+        self._suffix = path.suffix if self._has_suffix else ""
+        self._number = number
+
+    def text_path(self, suffix: str) -> Path:
+        """Where a result that is no file goes."""
+        return self._path("", self._suffix or suffix)
+
+    def place(self, file: OutputFile, pointer: tuple[str | int, ...]) -> Path:
+        """Copy an output file to its place.
+
+        Args:
+            file: The file.
+            pointer: Where in the prediction's whole output it is; a lone file's name has no middle part.
+
+        Raises:
+            OutsideFailed: It cannot be written.
+        """
+        middle = "".join(f".{_safe(part)}" for part in pointer)
+        path = self._path(middle, self._suffix or file.path.suffix or guess_suffix(guess_type(file.name)))
+        try:
+            shutil.copyfile(file.path, path)
+        except OSError as error:
+            raise OutsideFailed(f"cannot write the output to '{path}': {error.strerror or error}") from error
+        return path
+
+    def _path(self, middle: str, suffix: str) -> Path:
+        number = f".{self._number}" if self._number is not None else ""
+        return self._stem.with_name(self._stem.name + number + middle + suffix)
+
+
+def _safe(part: str | int) -> str:
+    return re.sub(r"[^\w-]+", "_", str(part))
+
+
+def check_writable(target: Path) -> None:
+    """Find out now, not after an hour's prediction, that the output cannot be written.
+
+    Raises:
+        Misuse: The directory is not there or cannot be written to.
+    """
+    directory = target if target.is_dir() else target.parent
+    if not directory.is_dir():
+        raise Misuse(f"cannot write to '{target}': there is no directory '{directory}'")
+    if not os.access(directory, os.W_OK) or (target.is_file() and not os.access(target, os.W_OK)):
+        raise Misuse(f"cannot write to '{target}': permission denied")
+
+
+class Printer:
+    """Prints a prediction's output while it comes; results to stdout, all else to the terminal.
+
+    Args:
+        terminal: For messages.
+        names: Where files go.
+        concatenates: Whether the items of the output are pieces of one text.
+    """
+
+    def __init__(self, terminal: Terminal, names: FileNames, *, concatenates: bool, streams: bool) -> None:
+        self._terminal = terminal
+        self._names = names
+        self._concatenates = concatenates
+        self._streams = streams
+        self._index = 0
+        self._ends_line = True
+
+    def watch(self, event: Event) -> None:
+        """Print an item as it comes."""
+        if isinstance(event, Output):
+            prefix = (self._index,) if self._streams else ()
+            self._index += 1
+            self._print(event.output, prefix)
+
+    def finish(self) -> None:
+        """End an unfinished line; say so if there was nothing to print."""
+        if not self._ends_line:
+            _write("\n")
+        if self._index == 0:
+            self._terminal.warn("the model gave no output")
+
+    def _print(self, output: OutputValue, prefix: tuple[str | int, ...]) -> None:
+        value, paths = place_files(output, self._names, prefix)
+        for path in paths:
+            self._terminal.note(f"Written output to: {path}")
+        if output.files and output.files[0].pointer == ():
+            return
+        if value is None and not self._streams:
+            self._terminal.warn("the model gave no output")
+            return
+        text = value if isinstance(value, str) else _pretty(value)
+        end = "" if self._concatenates else "\n"
+        _write(text + end)
+        if text + end:
+            self._ends_line = (text + end).endswith("\n")
+
+
+def place_files(output: OutputValue, names: FileNames, prefix: tuple[str | int, ...]) -> tuple[Any, list[Path]]:
+    """Put an output's files in their places; the value then holds their paths."""
+    if not output.files:
+        return output.value, []
+    placed = {file.pointer: names.place(file, (*prefix, *file.pointer)) for file in output.files}
+    return put_in(output.value, {pointer: str(path) for pointer, path in placed.items()}), list(placed.values())
+
+
+def summarise(prediction: Prediction, names: FileNames) -> dict[str, Any]:
+    """The object that ``--json`` prints: status, output, error and metrics; files are put in their places."""
+    return {
+        "status": prediction.status.value,
+        "output": _whole_output(prediction, names),
+        "error": prediction.failure.message if prediction.failure else None,
+        "metrics": {**prediction.metrics, "predict_time": prediction.predict_seconds},
+    }
+
+
+def _whole_output(prediction: Prediction, names: FileNames) -> Any:
+    values = [
+        place_files(output, names, (index,) if prediction.streams else ())[0] for index, output in enumerate(prediction.outputs)
+    ]
+    if prediction.streams:
+        return values if values or prediction.status is Status.SUCCEEDED else None
+    return values[-1] if values else None
+
+
+def write_json(value: Any, *, indent: bool) -> None:
+    """Print a JSON value to stdout."""
+    _write((_pretty(value) if indent else msgspec.json.encode(value).decode()) + "\n")
+
+
+def write_result(path: Path, prediction: Prediction, *, concatenates: bool) -> None:
+    """Write a result that is no file to a file: texts as they are, everything else as JSON.
+
+    Raises:
+        OutsideFailed: It cannot be written.
+    """
+    values = [output.value for output in prediction.outputs]
+    value: Any = "".join(map(str, values)) if concatenates else values if prediction.streams else values[-1] if values else None
+    try:
+        path.write_text(value if isinstance(value, str) else _pretty(value) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutsideFailed(f"cannot write the output to '{path}': {error.strerror or error}") from error
+
+
+def has_files(prediction: Prediction) -> bool:
+    """Whether any output refers to a file."""
+    return any(output.files for output in prediction.outputs)
+
+
+def _pretty(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,90 @@
+"""``drivetrain run``: one prediction, or several without a second set-up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from drivetrain.cli.opening import open_project
+from drivetrain.cli.options import container_options, project_options
+from drivetrain.cli.prediction import Inputs, Order, carry_out
+from drivetrain.cli.terminal import Terminal
+from drivetrain.model.errors import Misuse
+from drivetrain.model.project import Mode
+
+#: Value of ``--json`` when it was given without one: print JSON, take no inputs from it.
+_BARE = "\0"
+
+
+@click.command(name="run", short_help="Run a prediction.")
+@click.argument("stray", nargs=-1, metavar="")
+@click.option("-i", "--input", "texts", multiple=True, metavar="NAME=VALUE", help="An input; NAME=@PATH gives a file. Repeat a name for a list.")
+@click.option(
+    "--json",
+    "json_source",
+    is_flag=False,
+    flag_value=_BARE,
+    metavar="[JSON|@FILE|-]",
+    help="Print the result as a JSON object; with a value, also take the inputs from it.",
+)
+@click.option("--batch", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.jsonl", help="Run a prediction for each line of inputs, with one set-up; prints a line of JSON for each.")
+@click.option("-o", "--output", "target", metavar="PATH", help="Where the output goes. [default: files to output.<type>, the rest to stdout]")
+@click.option("--setup-timeout", type=click.FloatRange(min=0, min_open=True), default=300, show_default=True, metavar="SECONDS", help="How long set-up may take.")
+@click.option("--use-replicate-token", is_flag=True, help="Let the model see this shell's REPLICATE_API_TOKEN.")
+@project_options
+@container_options
+@click.pass_obj
+def command(
+    terminal: Terminal,
+    stray: tuple[str, ...],
+    texts: tuple[str, ...],
+    json_source: str | None,
+    batch: Path | None,
+    target: str | None,
+    setup_timeout: float,
+    use_replicate_token: bool,
+    config_name: str | None,
+    variables: tuple[str, ...],
+    realisation: str,
+) -> int:
+    """Run a prediction of the project in this directory.
+
+    The project's environment is made on the first run. The result goes to stdout, logs go to stderr.
+
+    \b
+        drivetrain run -i prompt="a horse"
+        drivetrain run -i image=@photo.jpg -o sketch.png
+        drivetrain run --batch prompts.jsonl > results.jsonl
+    """
+    if stray:
+        raise Misuse(
+            f"run takes no '{stray[0]}': it runs the project in this directory",
+            hint=f"to run a command in the project's environment: drivetrain exec {' '.join(stray)}",
+        )
+    from drivetrain.cli.outputs import check_writable
+
+    path = Path(target.removeprefix("@")).expanduser() if target is not None else None
+    if path is not None:
+        check_writable(path)
+    opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
+    order = Order(
+        mode=Mode.PREDICT,
+        inputs=_inputs(texts, json_source, batch),
+        target=path,
+        as_json=json_source is not None or batch is not None,
+        is_batch=batch is not None,
+        setup_timeout=timedelta(seconds=setup_timeout),
+    )
+    return carry_out(opening, order, terminal)
+
+
+def _inputs(texts: tuple[str, ...], json_source: str | None, batch: Path | None) -> list[Inputs]:
+    from drivetrain.cli.inputs import read_batch, read_json_inputs, split_inputs
+
+    shared = split_inputs(texts)
+    values = read_json_inputs(json_source) if json_source not in (None, _BARE) else {}
+    if batch is None:
+        return [Inputs(shared, values)]
+    return [Inputs(shared, {**values, **line}) for line in read_batch(batch)]

@@ -1,0 +1,122 @@
+"""Runs a model server until it is told to stop: listens, tells on the terminal how the model is, reloads on change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+
+from drivetrain.cli.terminal import Terminal
+from drivetrain.model.prediction import Log
+from drivetrain.serving.http.application import Application
+from drivetrain.serving.input_files import InputFileLimits, InputFiles
+from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
+from drivetrain.serving.server import ModelServer, ServerOptions, serving
+from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHooks, SupervisorOptions
+
+#: A change to one of these makes a new worker worth its set-up.
+_SOURCE_SUFFIXES = {".py", ".yaml", ".yml", ".json", ".toml", ".txt"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """How to serve.
+
+    Attributes:
+        concurrency: Predictions at once; ``None`` takes what the code says.
+        reloads: Whether a changed source file restarts the worker.
+        setup_timeout: How long set-up may take; ``None`` is for ever.
+    """
+
+    concurrency: int | None
+    reloads: bool
+    setup_timeout: timedelta | None
+
+
+def serve(
+    command: WorkerCommand, launched: LaunchedWorker, listener: socket.socket, options: ServeOptions, terminal: Terminal
+) -> int:
+    """Serve until SIGINT, SIGTERM or ``POST /shutdown``; the exit status."""
+    with _event_loop() as loop:
+        return loop.run_until_complete(_serve(command, launched, listener, options, terminal))
+
+
+@contextlib.contextmanager
+def _event_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:  # type: ignore[misc] # a generator of one loop
+    import uvloop
+
+    loop = uvloop.new_event_loop()
+    try:
+        yield loop
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+async def _serve(
+    command: WorkerCommand, launched: LaunchedWorker, listener: socket.socket, options: ServeOptions, terminal: Terminal
+) -> int:
+    supervisor = Supervisor(
+        command,
+        SupervisorOptions(concurrency=options.concurrency, setup_timeout=options.setup_timeout),
+        SupervisorHooks(log=lambda log: _pass_on(terminal, log)),
+    )
+    server = ModelServer(supervisor, ServerOptions(), InputFiles(InputFileLimits()), mode=command.mode)
+    application = Application(server, shut_down=lambda: setattr(http, "should_exit", True))
+    http = uvicorn.Server(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none"))
+    host, port = listener.getsockname()[:2]
+    async with serving(server, launched):
+        tasks = [asyncio.create_task(_announce(supervisor, terminal, f"http://{_shown_host(host)}:{port}"))]
+        if options.reloads:
+            tasks.append(asyncio.create_task(_reload_on_change(supervisor, command.project.root, terminal)))
+        try:
+            await http.serve(sockets=[listener])
+        finally:
+            for task in tasks:
+                task.cancel()
+    return 0
+
+
+async def _announce(supervisor: Supervisor, terminal: Terminal, url: str) -> None:
+    terminal.note(f"Listening on {url}")
+    while True:
+        await supervisor.ready()
+        _tell_state(supervisor, terminal)
+        await supervisor.restarted()
+
+
+def _tell_state(supervisor: Supervisor, terminal: Terminal) -> None:
+    setup = supervisor.setup
+    if setup.failure is not None:
+        terminal.error(f"set-up failed: {setup.failure.message}", hint="/health-check keeps the log; mend the project and start again")
+    elif supervisor.state is ModelState.READY and setup.completed_at is not None:
+        seconds = (setup.completed_at - setup.started_at).total_seconds()
+        terminal.note(f"Ready after {seconds:.1f} s")
+
+
+def _pass_on(terminal: Terminal, log: Log) -> None:
+    terminal.text(log.data)
+
+
+async def _reload_on_change(supervisor: Supervisor, root: Path, terminal: Terminal) -> None:
+    from watchfiles import DefaultFilter, awatch
+
+    def is_source(change: object, path: str) -> bool:
+        return Path(path).suffix in _SOURCE_SUFFIXES and DefaultFilter()(change, path)  # type: ignore[arg-type] # watchfiles' own enum
+
+    async for changes in awatch(root, watch_filter=is_source):
+        names = sorted({Path(path).name for _, path in changes})
+        terminal.note(f"Reloading: {', '.join(names[:3])}{' …' if len(names) > 3 else ''} changed")
+        await supervisor.reload()
+
+
+def _shown_host(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 (shown, not bound)
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,54 @@
+"""``drivetrain train``: run a project's training."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from drivetrain.cli.opening import open_project
+from drivetrain.cli.options import container_options, project_options
+from drivetrain.cli.prediction import Inputs, Order, carry_out
+from drivetrain.cli.terminal import Terminal
+from drivetrain.model.project import Mode
+
+
+@click.command(name="train", short_help="Run a training.")
+@click.option("-i", "--input", "texts", multiple=True, metavar="NAME=VALUE", help="An input; NAME=@PATH gives a file. Repeat a name for a list.")
+@click.option("-o", "--output", "target", default="weights", show_default=True, metavar="PATH", help="Where the trained weights go.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON object.")
+@click.option("--setup-timeout", type=click.FloatRange(min=0, min_open=True), default=300, show_default=True, metavar="SECONDS", help="How long set-up may take.")
+@project_options
+@container_options
+@click.pass_obj
+def command(
+    terminal: Terminal,
+    texts: tuple[str, ...],
+    target: str,
+    as_json: bool,
+    setup_timeout: float,
+    config_name: str | None,
+    variables: tuple[str, ...],
+    realisation: str,
+) -> int:
+    """Run the training of the project in this directory, the entry under ``train`` in its config.
+
+    \b
+        drivetrain train -i data=@photos.zip -i steps=1000 -o weights.tar
+    """
+    from drivetrain.cli.inputs import split_inputs
+    from drivetrain.cli.outputs import check_writable
+
+    path = Path(target.removeprefix("@")).expanduser()
+    check_writable(path)
+    opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
+    order = Order(
+        mode=Mode.TRAIN,
+        inputs=[Inputs(split_inputs(texts), {})],
+        target=path,
+        as_json=as_json,
+        is_batch=False,
+        setup_timeout=timedelta(seconds=setup_timeout),
+    )
+    return carry_out(opening, order, terminal)

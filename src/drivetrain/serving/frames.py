@@ -1,0 +1,198 @@
+"""The server's half of the frame protocol; pure: bytes in, frames out.
+
+``drivetrain_worker.protocol`` is the worker's half and describes the protocol: change one, change the other.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, TypeAlias
+
+import msgspec
+
+from drivetrain.model.errors import InternalError
+
+VERSION = 1
+MAXIMUM_FRAME_BYTES = 256 * 1024 * 1024
+
+_LENGTH = struct.Struct(">I")
+
+
+class WireFile(msgspec.Struct, frozen=True):
+    """A file inside an output value: where in the value, which file, under what name."""
+
+    pointer: list[str | int]
+    path: str
+    name: str
+
+
+class WireOutput(msgspec.Struct, frozen=True):
+    """A JSON value with ``None`` at the places of its files."""
+
+    value: Any
+    files: list[WireFile] = []
+
+
+class WireFailure(msgspec.Struct, frozen=True):
+    """An exception of the author's code in words."""
+
+    message: str
+    kind: str
+    traceback: str
+
+
+class Hello(msgspec.Struct, tag="hello", frozen=True):
+    """The worker's interpreter runs."""
+
+    protocol: int
+    python: str
+    pid: int
+
+
+class Loaded(msgspec.Struct, tag="loaded", frozen=True):
+    """The author's module is imported; ``signature`` is in its wire form."""
+
+    signature: dict[str, Any]
+
+
+class Ready(msgspec.Struct, tag="ready", frozen=True):
+    """Set-up has succeeded."""
+
+
+class Broken(msgspec.Struct, tag="broken", frozen=True):
+    """Loading or set-up has failed; the worker ends."""
+
+    stage: str
+    failure: WireFailure
+
+
+class OutputItem(msgspec.Struct, tag="output", frozen=True):
+    """One item of an iterator."""
+
+    id: str
+    output: WireOutput
+
+
+class LogText(msgspec.Struct, tag="log", frozen=True):
+    """What a prediction wrote, where the pipe could not say which prediction it was."""
+
+    id: str
+    source: str
+    data: str
+
+
+class MetricValue(msgspec.Struct, tag="metric", frozen=True):
+    """A metric of a prediction."""
+
+    id: str
+    name: str
+    value: Any
+    mode: str
+
+
+class PredictionCompleted(msgspec.Struct, tag="completed", frozen=True):
+    """A prediction has ended and its slot is idle; ``output`` is its only result, if it was not an iterator."""
+
+    id: str
+    status: str
+    output: WireOutput | None = None
+    failure: WireFailure | None = None
+
+
+class HealthReport(msgspec.Struct, tag="health", frozen=True):
+    """What the author's health check said."""
+
+    healthy: bool
+    message: str | None = None
+
+
+WorkerFrame: TypeAlias = (
+    Hello | Loaded | Ready | Broken | OutputItem | LogText | MetricValue | PredictionCompleted | HealthReport
+)
+
+
+class Load(msgspec.Struct, tag="load", frozen=True):
+    """Import ``file`` under ``root`` and find ``name`` in it."""
+
+    root: str
+    file: str
+    name: str
+    mode: str
+
+
+class SetUp(msgspec.Struct, tag="setup", frozen=True):
+    """Create the model and run its set-up."""
+
+    concurrency: int
+
+
+class Predict(msgspec.Struct, tag="predict", frozen=True):
+    """Run a prediction; output files go below ``directory``."""
+
+    id: str
+    input: dict[str, Any]
+    directory: str
+    context: dict[str, str] = {}
+
+
+class Cancel(msgspec.Struct, tag="cancel", frozen=True):
+    """Stop a prediction."""
+
+    id: str
+
+
+class CheckHealth(msgspec.Struct, tag="check_health", frozen=True):
+    """Run the author's health check."""
+
+
+class Stop(msgspec.Struct, tag="stop", frozen=True):
+    """End when idle."""
+
+
+ServerFrame: TypeAlias = Load | SetUp | Predict | Cancel | CheckHealth | Stop
+
+_decoder: msgspec.json.Decoder[WorkerFrame] = msgspec.json.Decoder(WorkerFrame)  # type: ignore[type-arg, unused-ignore]
+_encoder = msgspec.json.Encoder()
+
+
+def encode(frame: ServerFrame) -> bytes:
+    """Turn a frame into the bytes that carry it."""
+    payload = _encoder.encode(frame)
+    return _LENGTH.pack(len(payload)) + payload
+
+
+class FrameDecoder:
+    """Collects bytes as they come and gives back whole frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[WorkerFrame]:
+        """Add bytes; return the frames that are complete now, oldest first.
+
+        Raises:
+            InternalError: The bytes are not the protocol's. Nothing that follows can be trusted.
+        """
+        buffer = self._buffer
+        buffer += data
+        frames: list[WorkerFrame] = []
+        start = 0
+        while len(buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if length > MAXIMUM_FRAME_BYTES:
+                raise InternalError(f"a worker announced a frame of {length} bytes")
+            end = start + _LENGTH.size + length
+            if len(buffer) < end:
+                break
+            frames.append(_decode(bytes(buffer[start + _LENGTH.size : end])))
+            start = end
+        if start:
+            del buffer[:start]
+        return frames
+
+
+def _decode(payload: bytes) -> WorkerFrame:
+    try:
+        return _decoder.decode(payload)
+    except msgspec.DecodeError as error:
+        raise InternalError(f"a worker sent a frame that is not the protocol's: {error}") from error

@@ -1,0 +1,118 @@
+"""One HTTP request and its response, over plain ASGI: what the hot path needs and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+_json = msgspec.json.Encoder()
+_decode = msgspec.json.Decoder().decode
+
+
+class HttpError(Exception):
+    """A request that is answered with a status other than success.
+
+    Args:
+        status: HTTP status.
+        detail: JSON value for the body's ``detail``.
+        extra: Further members of the body.
+    """
+
+    def __init__(self, status: int, detail: Any, **extra: Any) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.body = {"detail": detail, **extra}
+
+
+class ClientGone(Exception):  # noqa: N818 (nobody is left to be answered)
+    """The client closed the connection before its request was whole."""
+
+
+class Exchange:
+    """A request being answered.
+
+    Args:
+        scope: The ASGI scope of an HTTP request.
+        receive: ASGI's way in.
+        send: ASGI's way out.
+        body_limit: Bytes a body may have.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, body_limit: int) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.receive = receive
+        self._send = send
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._body_limit = body_limit
+
+    def header(self, name: bytes) -> str:
+        """All values of a header joined by commas, in lower-case name; empty when absent."""
+        return ", ".join(value.decode("latin-1") for key, value in self._headers if key == name)
+
+    async def json_body(self) -> Any:
+        """The request's JSON body; ``None`` when it has no body.
+
+        Raises:
+            HttpError: 413, 415 or 400.
+        """
+        body = await self._body()
+        if not body.strip():
+            return None
+        content_type = self.header(b"content-type").partition(";")[0].strip().lower()
+        if content_type and content_type != "application/json" and not content_type.endswith("+json"):
+            raise HttpError(415, f"the body must be JSON, not '{content_type}': send the header Content-Type: application/json")
+        try:
+            return _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise HttpError(400, f"the body is not JSON: {error}") from error
+
+    async def respond(self, status: int, body: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        """Answer with JSON."""
+        await self.respond_bytes(status, _json.encode(body), b"application/json", headers)
+
+    async def respond_bytes(
+        self, status: int, content: bytes, content_type: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        """Answer with bytes."""
+        length = str(len(content)).encode()
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(b"content-type", content_type), (b"content-length", length), *headers],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": content})
+
+    async def _body(self) -> bytes:
+        declared = self.header(b"content-length")
+        if declared.isdigit() and int(declared) > self._body_limit:
+            raise self._too_large()
+        message = await self.receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            first: bytes = message.get("body", b"")
+            if len(first) > self._body_limit:
+                raise self._too_large()
+            return first
+        parts: list[bytes] = []
+        size = 0
+        while message["type"] == "http.request":
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._body_limit:
+                raise self._too_large()
+            if not message.get("more_body"):
+                return b"".join(parts)
+            message = await self.receive()
+        raise ClientGone
+
+    def _too_large(self) -> HttpError:
+        return HttpError(413, f"the body is larger than the limit of {self._body_limit} bytes")

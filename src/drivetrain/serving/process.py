@@ -1,0 +1,190 @@
+"""A worker process as the server's event loop sees it: frames and log text come out, frames go in, and one day it has ended.
+
+Theory of the log. A worker writes what a prediction prints into a pipe before it sends the frame that follows (an output, the
+completion) through the socket. So whatever belongs before a frame is already in the pipe when the frame arrives: the pipe is
+emptied before each frame is handed on, and no text ever arrives after the completion it belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import struct
+import subprocess
+import termios
+import threading
+from typing import Protocol
+
+from drivetrain.model.errors import InternalError
+from drivetrain.model.prediction import Log, Source
+from drivetrain.serving import family
+from drivetrain.serving.frames import FrameDecoder, ServerFrame, WorkerFrame, encode
+from drivetrain.serving.launch import LaunchedWorker
+from drivetrain.serving.log_stream import LogDecoder
+
+_READ_BYTES = 256 * 1024
+
+
+class ProcessListener(Protocol):
+    """Who wants to know what a worker process does. Called in the event loop, in the order things happened."""
+
+    def frame_received(self, frame: WorkerFrame) -> None:
+        """A frame came."""
+
+    def log_received(self, log: Log) -> None:
+        """The process, or a child of it, wrote something."""
+
+    def process_ended(self, ending: str) -> None:
+        """The process is gone, and nothing more will come. ``ending`` says how, as in "was killed by SIGSEGV"."""
+
+
+class WorkerProcess:
+    """Owns a launched worker: its two descriptors, the process, and the end of both.
+
+    Args:
+        launched: The process and our ends of its connections.
+        listener: Told about everything.
+        loop: The loop to be called in.
+    """
+
+    def __init__(self, launched: LaunchedWorker, listener: ProcessListener, loop: asyncio.AbstractEventLoop) -> None:
+        self.pid = launched.process.pid
+        self._launched = launched
+        self._listener = listener
+        self._loop = loop
+        self._socket = launched.connection
+        self._log = launched.log
+        self._frames = FrameDecoder()
+        self._texts = LogDecoder()
+        self._unsent = bytearray()
+        self._flush_scheduled = False
+        self._has_ended = False
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self._socket.setblocking(False)
+        os.set_blocking(self._log, False)
+        loop.add_reader(self._socket, self._read_frames)
+        loop.add_reader(self._log, self._read_log)
+        threading.Thread(target=self._wait, name=f"worker-{self.pid}", daemon=True).start()
+
+    def send(self, frame: ServerFrame) -> None:
+        """Send a frame; those of one turn of the loop go out together. Does nothing once the process has ended."""
+        self._unsent += encode(frame)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def kill(self) -> None:
+        """End the process at once, and every process it started."""
+        if not self._has_ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self._has_ended:
+            return
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # its end is closed; the process is ending and will be reported
+            self._unsent.clear()
+            return
+        del self._unsent[:sent]
+        if self._unsent:
+            self._flush_scheduled = True
+            self._loop.add_writer(self._socket, self._flush_rest)
+
+    def _flush_rest(self) -> None:
+        self._loop.remove_writer(self._socket)
+        self._flush()
+
+    def _read_frames(self) -> None:
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._socket)
+            self.kill()  # a worker without its connection is of no use; usually it is exiting anyway
+            return
+        try:
+            frames = self._frames.feed(data)
+        except InternalError as error:
+            self._listener.log_received(Log(source=Source.STDERR, data=f"{error}\n"))
+            self.kill()
+            return
+        for frame in frames:
+            self._empty_log()
+            self._listener.frame_received(frame)
+
+    def _read_log(self) -> None:
+        try:
+            data = os.read(self._log, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:  # every process that could write has closed its end
+            self._loop.remove_reader(self._log)
+        for log in self._texts.feed(data):
+            self._listener.log_received(log)
+
+    def _empty_log(self) -> None:
+        """Read what is in the pipe now, and not more: a child process may write for ever."""
+        left = _bytes_waiting(self._log)
+        while left > 0:
+            data = os.read(self._log, left)
+            left -= len(data)
+            for log in self._texts.feed(data):
+                self._listener.log_received(log)
+
+    def _wait(self) -> None:
+        """In a thread of its own: the one portable way to learn of the end of a child without a handler for SIGCHLD."""
+        self._launched.process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        family.kill(self.pid, self._launched.family)
+        self._drain_frames()
+        self._empty_log()
+        for log in self._texts.finish():
+            self._listener.log_received(log)
+        self._has_ended = True
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._loop.remove_reader(self._log)
+        self._socket.close()
+        os.close(self._log)
+        self._listener.process_ended(_ending(self._launched.process))
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def _drain_frames(self) -> None:
+        """Take what the process sent before it ended: a prediction that it completed is completed."""
+        with contextlib.suppress(OSError, InternalError):
+            while data := self._socket.recv(_READ_BYTES):
+                for frame in self._frames.feed(data):
+                    self._empty_log()
+                    self._listener.frame_received(frame)
+
+
+def _bytes_waiting(descriptor: int) -> int:
+    answer = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
+    count: int = struct.unpack("i", answer)[0]
+    return count
+
+
+def _ending(process: subprocess.Popen[bytes]) -> str:
+    code = process.returncode
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}"

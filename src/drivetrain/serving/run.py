@@ -1,0 +1,98 @@
+"""A prediction on its way: its record, who watches it, and where its files are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from drivetrain.model.prediction import Completed, Event, Failure, Output, Prediction, Status
+
+Watcher: TypeAlias = Callable[[Event], None]
+
+
+def now() -> datetime:
+    """The present, aware and in UTC."""
+    return datetime.now(timezone.utc)
+
+
+class Run:
+    """Owns one prediction's record while it is under way, and its directory for as long as the record is kept.
+
+    Args:
+        prediction: The record; changed only through ``apply``.
+        inputs: Checked JSON inputs; file places hold URLs or paths until they have been fetched, then local paths.
+        directory: Where its input and output files go; made only when there are any.
+    """
+
+    def __init__(self, prediction: Prediction, inputs: dict[str, Any], directory: Path) -> None:
+        self.prediction = prediction
+        self.inputs = inputs
+        self.directory = directory
+        self.cancel_requested = False
+        self.has_files = False
+        self._watchers: list[Watcher] = []
+        self._finished: asyncio.Event | None = None
+
+    @property
+    def id(self) -> str:
+        """The prediction's id."""
+        return self.prediction.id
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the prediction has its final status."""
+        return self.prediction.status.is_terminal
+
+    def apply(self, event: Event) -> None:
+        """Fold an event into the record and tell the watchers.
+
+        What comes after the end (the worker of a prediction that was given up may still talk) is dropped.
+        """
+        if self.is_finished:
+            return
+        if isinstance(event, Output) and event.output.files:
+            self.has_files = True
+        self.prediction.apply(event)
+        for watcher in self._watchers:
+            watcher(event)
+        if self.is_finished and self._finished is not None:
+            self._finished.set()
+
+    def complete(self, status: Status, failure: Failure | None = None) -> None:
+        """End the prediction now, unless it has ended."""
+        self.apply(Completed(status=status, at=now(), failure=failure))
+
+    def fail(self, message: str) -> None:
+        """End the prediction as failed, unless it has ended."""
+        self.complete(Status.FAILED, Failure(message=message))
+
+    def add_watcher(self, watcher: Watcher) -> None:
+        """Have ``watcher`` called with every event from now on, in order, in the event loop."""
+        self._watchers.append(watcher)
+
+    @contextlib.contextmanager
+    def watched(self, watcher: Watcher) -> Iterator[None]:
+        """``add_watcher``, until the block is left."""
+        self.add_watcher(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
+
+    async def finished(self) -> Prediction:
+        """Wait for the end; may be awaited by many."""
+        if not self.is_finished:
+            if self._finished is None:
+                self._finished = asyncio.Event()
+            await self._finished.wait()
+        return self.prediction
+
+    def discard_files(self) -> None:
+        """Delete the run's directory, if it can hold anything. May be called twice."""
+        if self.has_files or self.prediction.status is not Status.SUCCEEDED:
+            shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,218 @@
+"""The model server's use cases: run a prediction, look at it, cancel it, say how the model is.
+
+The command line and the HTTP API are both views over this; neither decides anything about a prediction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from drivetrain.model.errors import BadRequest, DrivetrainError, OutsideFailed
+from drivetrain.model.inputs import CheckedInputs, FilePlace, InputChecker, file_places, replace_places
+from drivetrain.model.prediction import Completed, Event, Prediction, PredictionId
+from drivetrain.model.project import Mode
+from drivetrain.serving.input_files import InputFiles
+from drivetrain.serving.launch import LaunchedWorker
+from drivetrain.serving.registry import Registry
+from drivetrain.serving.run import Run, now
+from drivetrain.serving.supervisor import ModelState, Supervisor
+
+
+class NotReady(OutsideFailed):
+    """The model cannot run predictions (yet, or any more)."""
+
+    code = "not_ready"
+
+
+class AtCapacity(OutsideFailed):
+    """Every slot, and every place to wait for one, is taken."""
+
+    code = "at_capacity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionRequest:
+    """What somebody asks to have run.
+
+    Attributes:
+        input: Unchecked inputs.
+        id: The asker's id for it, or one made by us.
+        context: Passed to the model's ``current_scope().context``.
+        created_at: When the asker says it was created.
+        local_files: Whether the asker may name files of this machine: the command line may, a client over HTTP may not.
+    """
+
+    id: str
+    input: Mapping[str, Any]
+    context: Mapping[str, str] = field(default_factory=dict)
+    created_at: datetime | None = None
+    local_files: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """How to serve.
+
+    Attributes:
+        queue: How many predictions may wait for a slot before more are refused.
+        keep: How many ended predictions stay known.
+        keep_for: How long an ended prediction stays known.
+        shutdown_grace: How long predictions that run may take to end when the server stops.
+    """
+
+    queue: int = 0
+    keep: int = 100
+    keep_for: timedelta = timedelta(minutes=15)
+    shutdown_grace: timedelta = timedelta(seconds=30)
+
+
+class ModelServer:
+    """Owns the predictions of one model, and the directory of their files.
+
+    Args:
+        supervisor: Runs them.
+        options: How to serve.
+        input_files: Brings the files that inputs name.
+        mode: Whether its runs are predictions or trainings.
+    """
+
+    def __init__(
+        self, supervisor: Supervisor, options: ServerOptions, input_files: InputFiles, *, mode: Mode = Mode.PREDICT
+    ) -> None:
+        self.supervisor = supervisor
+        self.mode = mode
+        self._options = options
+        self._input_files = input_files
+        self._registry = Registry(keep=options.keep, keep_for=options.keep_for)
+        self._directory = Path(tempfile.mkdtemp(prefix="drivetrain-"))
+        self._checker: InputChecker | None = None
+        self._preparing: set[asyncio.Task[None]] = set()
+        self._numbers = 0
+
+    def start(self, first: LaunchedWorker | None = None) -> None:
+        """Start the model's workers; returns before they are ready."""
+        self.supervisor.start(first)
+
+    def create(self, request: PredictionRequest) -> Run:
+        """Accept a prediction and set it going. One that is under way under the same id, or has just ended, is returned instead.
+
+        Raises:
+            NotReady: The model is not set up.
+            AtCapacity: Too many are under way.
+            InvalidInputs: The inputs do not fit the signature.
+        """
+        if (known := self._registry.get(request.id)) is not None:
+            return known
+        self._require_readiness()
+        if len(self._registry) >= self.supervisor.capacity + self._options.queue:
+            raise AtCapacity(f"all {self.supervisor.capacity} prediction slots are busy")
+        checked = self._check(request)
+        run = self._new_run(request, checked)
+        places = file_places(checked)
+        if places:
+            self._spawn(self._prepare(run, checked, places))
+        else:
+            self.supervisor.submit(run)
+        return run
+
+    def get(self, run_id: str) -> Run | None:
+        """A prediction that is under way or has ended a short while ago."""
+        return self._registry.get(run_id)
+
+    def under_way(self) -> Iterator[Run]:
+        """Predictions that have not ended, oldest first."""
+        return self._registry.under_way()
+
+    def cancel(self, run_id: str) -> bool:
+        """Cancel a prediction. Whether one of that id was under way."""
+        run = self._registry.get(run_id)
+        if run is None or run.is_finished:
+            return False
+        self.supervisor.cancel(run)
+        return True
+
+    async def stop(self) -> None:
+        """End everything: predictions that run may finish within the grace. May be called twice."""
+        for task in self._preparing:
+            task.cancel()
+        await self.supervisor.stop(self._options.shutdown_grace)
+        await self._input_files.aclose()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _require_readiness(self) -> None:
+        state = self.supervisor.state
+        if state is ModelState.READY:
+            return
+        failure = self.supervisor.setup.failure
+        if state is ModelState.STARTING:
+            raise NotReady("Setup has not finished yet.", hint="ask /health-check until its status is READY")
+        if failure is not None:
+            raise NotReady(f"Setup failed: {failure.message}", hint="/health-check has the log")
+        raise NotReady(f"The model is {state.value}.")
+
+    def _check(self, request: PredictionRequest) -> CheckedInputs:
+        assert self.supervisor.signature is not None
+        if self._checker is None or self._checker.signature is not self.supervisor.signature:
+            self._checker = InputChecker(self.supervisor.signature)
+        return self._checker.check(request.input, local_files=request.local_files)
+
+    def _new_run(self, request: PredictionRequest, checked: CheckedInputs) -> Run:
+        signature = self.supervisor.signature
+        assert signature is not None
+        prediction = Prediction(
+            id=PredictionId(request.id),
+            mode=self.mode,
+            input=checked.shown,
+            created_at=request.created_at or now(),
+            streams=signature.streams,
+            context=request.context,
+        )
+        self._numbers += 1  # the id is the client's word, and no name for a directory
+        run = Run(prediction, dict(checked.values), self._directory / str(self._numbers))
+        self._registry.add(run)
+
+        def record_end(event: Event) -> None:
+            if isinstance(event, Completed):
+                self._registry.end(run, now())
+
+        run.add_watcher(record_end)
+        return run
+
+    async def _prepare(self, run: Run, checked: CheckedInputs, places: list[FilePlace]) -> None:
+        run.has_files = True
+        try:
+            paths = await self._input_files.fetch(places, run.directory / "inputs")
+        except BadRequest as error:
+            run.fail(f"Input validation error: {error.message}")
+        except DrivetrainError as error:
+            run.fail(error.message)
+        except asyncio.CancelledError:
+            run.fail("The model server was shut down before this prediction started.")
+            raise
+        else:
+            run.inputs = replace_places(checked.values, paths)
+            if not run.is_finished:  # canceled meanwhile
+                self.supervisor.submit(run)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._preparing.add(task)
+        task.add_done_callback(self._preparing.discard)
+
+
+@contextlib.asynccontextmanager
+async def serving(server: ModelServer, first: LaunchedWorker | None = None) -> Any:
+    """Start a model server, and stop it at the end whatever happens."""
+    try:
+        server.start(first)
+        yield server
+    finally:
+        await server.stop()

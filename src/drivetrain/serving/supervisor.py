@@ -1,0 +1,329 @@
+"""Keep the workers of one model alive, and give their slots to predictions in the order they came.
+
+What is known of the model as a whole (is it set up, did set-up fail, can it serve again after a crash) lives here; what is known of
+one process lives in ``worker``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+from drivetrain.model.errors import BadRequest, DrivetrainError
+from drivetrain.model.prediction import Failure, Log, Source, Status
+from drivetrain.model.signature import Signature
+from drivetrain.serving.frames import HealthReport, Load, WireFailure
+from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, entry_point_of, launch
+from drivetrain.serving.respawn import Death, GiveUp, decide
+from drivetrain.serving.run import Run, now
+from drivetrain.serving.worker import Phase, Worker
+
+#: Set-up logs are shown whole while they come; this much of them is remembered for the health check.
+_SETUP_LOG_CHARACTERS = 256 * 1024
+
+
+class ModelState(Enum):
+    """Whether the model can run predictions."""
+
+    STARTING = "starting"
+    READY = "ready"
+    SETUP_FAILED = "setup_failed"
+    DEFUNCT = "defunct"
+    STOPPED = "stopped"
+
+
+@dataclass(kw_only=True)
+class SetupRecord:
+    """What is known of the latest set-up.
+
+    Attributes:
+        failure: Why loading or set-up failed.
+        stage: ``load``, ``setup`` or ``process``: where it failed.
+        logs: The end of what was written meanwhile.
+    """
+
+    started_at: datetime
+    completed_at: datetime | None = None
+    failure: Failure | None = None
+    stage: str | None = None
+    logs: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisorOptions:
+    """How to supervise.
+
+    Attributes:
+        workers: How many processes hold the model.
+        concurrency: Predictions at once in each; ``None`` takes what the project's code says.
+        setup_timeout: How long loading and set-up may take; ``None`` is for ever.
+        cancel_grace: How long a prediction may take to obey its cancelation before its worker is ended.
+    """
+
+    workers: int = 1
+    concurrency: int | None = None
+    setup_timeout: timedelta | None = None
+    cancel_grace: timedelta = timedelta(seconds=10)
+
+
+@dataclass(kw_only=True)
+class SupervisorHooks:
+    """What the owner of a supervisor wants to be told. Called in the event loop.
+
+    Attributes:
+        approve: Called with the signature before the first set-up; an error it raises stops the start and is raised from
+            ``ready``.
+        log: Text of a worker that belongs to no prediction.
+    """
+
+    approve: Callable[[Signature], None] = field(default=lambda _signature: None)
+    log: Callable[[Log], None] = field(default=lambda _log: None)
+
+
+class Supervisor:
+    """Owns the workers of one model.
+
+    Args:
+        command: How to start a worker.
+        options: How to supervise.
+        hooks: Who is told.
+    """
+
+    def __init__(self, command: WorkerCommand, options: SupervisorOptions, hooks: SupervisorHooks) -> None:
+        self.state = ModelState.STARTING
+        self.setup = SetupRecord(started_at=now())
+        self.signature: Signature | None = None
+        self.concurrency = options.concurrency or 1
+        self._command = command
+        self._options = options
+        self._hooks = hooks
+        self._workers: list[Worker] = []
+        self._waiting: deque[Run] = deque()
+        self._deaths: list[Death] = []
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._start_error: DrivetrainError | None = None
+        self._settled = asyncio.Event()
+        self._restarted = asyncio.Event()
+
+    @property
+    def capacity(self) -> int:
+        """How many predictions can run at once when every worker is well."""
+        return self._options.workers * self.concurrency
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether no slot is free now."""
+        return not any(worker.free_slots for worker in self._workers)
+
+    def start(self, first: LaunchedWorker | None = None) -> None:
+        """Start the workers.
+
+        Args:
+            first: A worker that is already under way.
+        """
+        self._add_worker(first or launch(self._command))
+        # The others wait until the first has shown that the project loads: its signature decides their concurrency.
+
+    async def ready(self) -> None:
+        """Wait until the model can run predictions, or is known not to.
+
+        Raises:
+            DrivetrainError: What ``approve`` raised. A failed set-up does not raise; see ``state`` and ``setup``.
+        """
+        await self._settled.wait()
+        if self._start_error is not None:
+            raise self._start_error
+
+    async def restarted(self) -> None:
+        """Wait until a reload begins."""
+        self._restarted.clear()
+        await self._restarted.wait()
+
+    def submit(self, run: Run) -> None:
+        """Run a prediction as soon as a slot is free, after those submitted before."""
+        if self.state in (ModelState.DEFUNCT, ModelState.STOPPED):
+            run.fail(f"The model is {self.state.value}.")
+            return
+        self._waiting.append(run)
+        self._assign()
+
+    def position(self, run: Run) -> int:
+        """How many predictions are before it in the queue; 0 when it runs or is next."""
+        return self._waiting.index(run) if run in self._waiting else 0
+
+    def cancel(self, run: Run) -> None:
+        """Stop a prediction, wherever it is. Does nothing when it has ended. May be called twice."""
+        if run.is_finished or run.cancel_requested:
+            return
+        run.cancel_requested = True
+        for worker in self._workers:
+            if worker.holds(run):
+                worker.cancel(run)
+                return
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(run)
+        run.complete(Status.CANCELED)
+
+    async def check_health(self) -> HealthReport:
+        """Run the author's health check in a ready worker."""
+        for worker in self._workers:
+            if worker.phase is Phase.READY:
+                return await worker.check_health()
+        return HealthReport(healthy=False, message="no worker is ready")
+
+    async def reload(self) -> None:
+        """Replace the workers by new ones that load the project as it is now on disk."""
+        self.state = ModelState.STARTING
+        self.setup = SetupRecord(started_at=now())
+        self.signature = None
+        self._deaths.clear()
+        self._settled.clear()
+        self._restarted.set()
+        await self._end_workers(grace=timedelta(seconds=10))
+        self.start()
+
+    async def stop(self, grace: timedelta) -> None:
+        """Let predictions in slots finish, fail those that wait, end the workers. May be called twice.
+
+        Args:
+            grace: How long the predictions in slots, and then the processes, may take.
+        """
+        self.state = ModelState.STOPPED
+        self._settled.set()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        while self._waiting:
+            self._waiting.popleft().fail("The model server was shut down before this prediction started.")
+        await self._end_workers(grace)
+
+    async def _end_workers(self, grace: timedelta) -> None:
+        workers = [worker for worker in self._workers if worker.phase is not Phase.ENDED]
+        if not workers:
+            return
+        for worker in workers:
+            worker.stop()
+        ends = [worker.ended for worker in workers]
+        _, late = await asyncio.wait(ends, timeout=grace.total_seconds())
+        if late:
+            for worker in workers:
+                worker.kill()
+            await asyncio.wait(ends)
+
+    def worker_loaded(self, worker: Worker, signature: Signature) -> None:
+        """Implements ``WorkerOwner``."""
+        if self.signature is None and not self._accept(signature):
+            worker.kill()
+            return
+        worker.set_up(self.concurrency)
+
+    def _accept(self, signature: Signature) -> bool:
+        try:
+            self._hooks.approve(signature)
+        except BadRequest as error:
+            self._start_error = error
+            self._settled.set()
+            return False
+        self.signature = signature
+        # Only async code can share a worker: a second synchronous prediction would wait inside it, out of our sight.
+        self.concurrency = (self._options.concurrency or signature.concurrency or 1) if signature.is_async else 1
+        for _ in range(self._options.workers - len(self._workers)):
+            self._add_worker(launch(self._command))
+        return True
+
+    def worker_ready(self, worker: Worker) -> None:
+        """Implements ``WorkerOwner``."""
+        if self.state is ModelState.STARTING:
+            self.state = ModelState.READY
+            self.setup.completed_at = now()
+            self._settled.set()
+        self._assign()
+
+    def worker_broken(self, worker: Worker, stage: str, failure: WireFailure) -> None:
+        """Implements ``WorkerOwner``."""
+        if self.state is ModelState.STARTING:
+            self._fail_setup(stage, Failure(message=failure.message, traceback=failure.traceback))
+
+    def slot_released(self, worker: Worker) -> None:
+        """Implements ``WorkerOwner``."""
+        self._assign()
+
+    def log_strayed(self, worker: Worker, log: Log) -> None:
+        """Implements ``WorkerOwner``."""
+        if not worker.was_ready and self.state is ModelState.STARTING:
+            self.setup.logs = (self.setup.logs + log.data)[-_SETUP_LOG_CHARACTERS:]
+        self._hooks.log(log)
+
+    def worker_ended(self, worker: Worker, ending: str) -> None:
+        """Implements ``WorkerOwner``."""
+        self._workers.remove(worker)
+        if worker.was_told_to_stop or self._start_error is not None:
+            return
+        if self.state is ModelState.STARTING and not worker.was_ready:
+            self._fail_setup("process", Failure(message=f"The worker {ending} before the model was set up."))
+        self._deaths.append(Death(at=now(), was_ready=worker.was_ready))
+        decision = decide(self._deaths, now(), ever_ready=self.state is ModelState.READY)
+        if isinstance(decision, GiveUp):
+            self._give_up()
+        else:
+            self._after(decision.delay, self._replace_worker)
+
+    def _fail_setup(self, stage: str, failure: Failure) -> None:
+        if self.state is not ModelState.STARTING or self._start_error is not None:
+            return
+        self.state = ModelState.SETUP_FAILED
+        self.setup.completed_at = now()
+        self.setup.stage = stage
+        self.setup.failure = failure
+        self._settled.set()
+
+    def _give_up(self) -> None:
+        if self._workers:  # the others carry on
+            return
+        if self.state is ModelState.READY:
+            self.state = ModelState.DEFUNCT
+        while self._waiting:
+            self._waiting.popleft().fail("The model's worker died and could not be started again.")
+
+    def _replace_worker(self) -> None:
+        try:
+            self._add_worker(launch(self._command))
+        except DrivetrainError as error:
+            self._hooks.log(Log(source=Source.STDERR, data=f"cannot start a worker: {error.message}\n"))
+            self._give_up()
+
+    def _add_worker(self, launched: LaunchedWorker) -> None:
+        project, mode = self._command.project, self._command.mode
+        reference = entry_point_of(project, mode)
+        load = Load(root=str(project.root), file=reference.file, name=reference.name, mode=mode.value)
+        worker = Worker(launched, load, self, cancel_grace=self._options.cancel_grace)
+        self._workers.append(worker)
+        if self._options.setup_timeout is not None:
+            self._after(self._options.setup_timeout, lambda: self._end_late_setup(worker))
+
+    def _end_late_setup(self, worker: Worker) -> None:
+        if worker.phase in (Phase.LOADING, Phase.SETTING_UP):
+            assert self._options.setup_timeout is not None
+            seconds = self._options.setup_timeout.total_seconds()
+            self._fail_setup("timeout", Failure(message=f"Set-up took longer than {seconds:g} seconds and was stopped."))
+            worker.kill()
+
+    def _after(self, delay: timedelta, action: Callable[[], None]) -> None:
+        def act() -> None:
+            self._timers.discard(timer)
+            action()
+
+        timer = asyncio.get_running_loop().call_later(delay.total_seconds(), act)
+        self._timers.add(timer)
+
+    def _assign(self) -> None:
+        while self._waiting:
+            worker = max(self._workers, key=lambda each: each.free_slots, default=None)
+            if worker is None or worker.free_slots == 0:
+                return
+            worker.start(self._waiting.popleft())

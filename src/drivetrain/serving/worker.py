@@ -1,0 +1,267 @@
+"""A worker as the supervisor sees it: a life in phases, and slots that hold predictions.
+
+    loading ──loaded──▶ setting up ──ready──▶ ready ──▶ stopping
+       └──────────┴──── broken ────┴───────────┴───────────┴──▶ ended
+
+A slot is free again only when the worker has said that its prediction completed, or when the worker has ended: never because
+somebody lost patience. A prediction that does not obey its cancelation is answered as canceled after a grace, and its worker is
+ended as soon as no other prediction needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from drivetrain.model.prediction import (
+    Failure,
+    Log,
+    Metric,
+    MetricMode,
+    Output,
+    OutputFile,
+    OutputValue,
+    Source,
+    Started,
+    Status,
+)
+from drivetrain.model.signature import Signature
+from drivetrain.serving.frames import (
+    Broken,
+    Cancel,
+    CheckHealth,
+    HealthReport,
+    Hello,
+    Load,
+    Loaded,
+    LogText,
+    MetricValue,
+    OutputItem,
+    Predict,
+    PredictionCompleted,
+    Ready,
+    SetUp,
+    Stop,
+    WireFailure,
+    WireOutput,
+    WorkerFrame,
+)
+from drivetrain.serving.launch import LaunchedWorker
+from drivetrain.serving.process import WorkerProcess
+from drivetrain.serving.run import Run, now
+
+
+class Phase(Enum):
+    """Where a worker is in its life."""
+
+    LOADING = "loading"
+    SETTING_UP = "setting up"
+    READY = "ready"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class WorkerOwner(Protocol):
+    """Who a worker reports to. Called in the event loop."""
+
+    def worker_loaded(self, worker: Worker, signature: Signature) -> None:
+        """The author's module is imported; ``set_up`` is due."""
+
+    def worker_ready(self, worker: Worker) -> None:
+        """Set-up has succeeded; slots are free."""
+
+    def worker_broken(self, worker: Worker, stage: str, failure: WireFailure) -> None:
+        """Loading or set-up has failed; the worker is about to end."""
+
+    def slot_released(self, worker: Worker) -> None:
+        """A prediction has left its slot."""
+
+    def log_strayed(self, worker: Worker, log: Log) -> None:
+        """The worker wrote something that belongs to no single prediction: during set-up, between or beside them."""
+
+    def worker_ended(self, worker: Worker, ending: str) -> None:
+        """The process is gone. Its predictions have been failed."""
+
+
+class Worker:
+    """Owns the slots of one worker process.
+
+    Args:
+        launched: The process just started.
+        load: What it must load.
+        owner: Told what happens.
+        cancel_grace: How long a prediction may take to obey its cancelation.
+    """
+
+    def __init__(self, launched: LaunchedWorker, load: Load, owner: WorkerOwner, *, cancel_grace: timedelta) -> None:
+        self.phase = Phase.LOADING
+        self.was_ready = False
+        self.was_told_to_stop = False
+        self.concurrency = 1
+        self._runs: dict[str, Run] = {}
+        self._owner = owner
+        self._cancel_grace = cancel_grace
+        self._is_doomed = False
+        self._health: asyncio.Future[HealthReport] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._process = WorkerProcess(launched, self, self._loop)
+        self._process.send(load)
+
+    @property
+    def free_slots(self) -> int:
+        """How many more predictions it can take now."""
+        if self.phase is not Phase.READY or self._is_doomed:
+            return 0
+        return self.concurrency - len(self._runs)
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the process is gone and has been reported."""
+        return self._process.ended
+
+    def set_up(self, concurrency: int) -> None:
+        """Let a loaded worker create and set up the model."""
+        self.phase = Phase.SETTING_UP
+        self.concurrency = concurrency
+        self._process.send(SetUp(concurrency=concurrency))
+
+    def start(self, run: Run) -> None:
+        """Put a prediction into a free slot."""
+        assert self.free_slots > 0
+        self._runs[run.id] = run
+        run.apply(Started(at=now()))
+        prediction = run.prediction
+        self._process.send(
+            Predict(
+                id=run.id,
+                input=run.inputs,
+                directory=str(run.directory / "outputs"),
+                context=dict(prediction.context),
+            )
+        )
+
+    def cancel(self, run: Run) -> None:
+        """Ask the code of a prediction in one of the slots to stop, and see to it that it does."""
+        if run.id in self._runs:
+            self._process.send(Cancel(id=run.id))
+            self._loop.call_later(self._cancel_grace.total_seconds(), self._give_up_on, run)
+
+    def holds(self, run: Run) -> bool:
+        """Whether the prediction is in one of the slots."""
+        return run.id in self._runs
+
+    def stop(self) -> None:
+        """Let the process end by itself once it is idle."""
+        self.was_told_to_stop = True
+        if self.phase is not Phase.ENDED:
+            self.phase = Phase.STOPPING
+            self._process.send(Stop())
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._process.kill()
+
+    async def check_health(self) -> HealthReport:
+        """Run the author's health check; calls made meanwhile share one answer."""
+        if self._health is None:
+            self._health = self._loop.create_future()
+            self._process.send(CheckHealth())
+        return await asyncio.shield(self._health)
+
+    def frame_received(self, frame: WorkerFrame) -> None:
+        """Implements ``ProcessListener``."""
+        match frame:
+            case PredictionCompleted():
+                self._complete(frame)
+            case OutputItem():
+                self._apply(frame.id, Output(output=_output(frame.output)))
+            case LogText():
+                self._apply(frame.id, Log(source=Source(frame.source), data=frame.data))
+            case MetricValue():
+                self._apply(frame.id, Metric(name=frame.name, value=frame.value, mode=MetricMode(frame.mode)))
+            case Loaded():
+                self._owner.worker_loaded(self, Signature.from_wire(frame.signature))
+            case Ready():
+                self.phase = Phase.READY
+                self.was_ready = True
+                self._owner.worker_ready(self)
+            case Broken():
+                self._owner.worker_broken(self, frame.stage, frame.failure)
+            case HealthReport():
+                self._report_health(frame)
+            case Hello():
+                pass
+
+    def log_received(self, log: Log) -> None:
+        """Implements ``ProcessListener``."""
+        if len(self._runs) == 1:
+            (run,) = self._runs.values()
+            run.apply(log)
+        else:
+            self._owner.log_strayed(self, log)
+
+    def process_ended(self, ending: str) -> None:
+        """Implements ``ProcessListener``."""
+        self.phase = Phase.ENDED
+        runs = list(self._runs.values())
+        self._runs.clear()
+        for run in runs:
+            if run.cancel_requested:
+                run.complete(Status.CANCELED)
+            else:
+                run.fail(_crash_message(ending))
+        if self._health is not None:
+            self._health.set_result(HealthReport(healthy=False, message=f"the worker {ending}"))
+            self._health = None
+        self._owner.worker_ended(self, ending)
+
+    def _apply(self, run_id: str, event: Output | Log | Metric) -> None:
+        if run := self._runs.get(run_id):
+            run.apply(event)
+
+    def _complete(self, frame: PredictionCompleted) -> None:
+        run = self._runs.pop(frame.id, None)
+        if run is None:
+            return
+        if frame.output is not None:
+            run.apply(Output(output=_output(frame.output)))
+        run.complete(Status(frame.status), _failure(frame.failure))
+        if self._is_doomed and not self._live_runs():
+            self.kill()
+        self._owner.slot_released(self)
+
+    def _give_up_on(self, run: Run) -> None:
+        if self._runs.get(run.id) is not run:
+            return
+        run.complete(Status.CANCELED)
+        self._is_doomed = True
+        if not self._live_runs():
+            self.kill()
+
+    def _live_runs(self) -> list[Run]:
+        return [run for run in self._runs.values() if not run.is_finished]
+
+    def _report_health(self, report: HealthReport) -> None:
+        if self._health is not None:
+            self._health.set_result(report)
+            self._health = None
+
+
+
+def _output(wire: WireOutput) -> OutputValue:
+    return OutputValue(
+        value=wire.value,
+        files=tuple(OutputFile(pointer=tuple(file.pointer), path=Path(file.path), name=file.name) for file in wire.files),
+    )
+
+
+def _failure(wire: WireFailure | None) -> Failure | None:
+    return None if wire is None else Failure(message=wire.message, traceback=wire.traceback)
+
+
+def _crash_message(ending: str) -> str:
+    reason = " (often a sign that memory ran out)" if ending.endswith("SIGKILL") else ""
+    return f"The worker {ending} while it ran this prediction{reason}."

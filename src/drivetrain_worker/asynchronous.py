@@ -1,0 +1,120 @@
+"""Run predictions of an async model, several at once, in one event loop on the main thread."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any, Dict, Set
+
+from drivetrain_worker import capture
+from drivetrain_worker.channel import Channel, ServerGone
+from drivetrain_worker.loading import Model
+from drivetrain_worker.protocol import Frame
+from drivetrain_worker.session import Run, abandon, report_health
+
+
+class AsynchronousSession:
+    """Turns each ``predict`` frame into a task until it is told to stop.
+
+    Args:
+        channel: The way to the server.
+        model: A model that has been set up, on ``loop`` if its set-up was async.
+        loop: The loop that set-up and all predictions share, so that clients bound to it live on.
+    """
+
+    def __init__(self, channel: Channel, model: Model, loop: asyncio.AbstractEventLoop) -> None:
+        self._channel = channel
+        self._model = model
+        self._loop = loop
+        self._tasks: Dict[str, "asyncio.Task[None]"] = {}
+        self._to_cancel: Set[str] = set()
+        self._health_tasks: Set[Any] = set()
+
+    def run(self) -> None:
+        """Serve until a ``stop`` frame."""
+        self._loop.add_reader(self._channel.descriptor, self._take_in)
+        self._take_in()  # frames that came during set-up are already here
+        self._loop.run_forever()
+
+    def _take_in(self) -> None:
+        try:
+            frame = self._channel.poll()
+            while frame is not None:
+                self._answer(frame)
+                frame = self._channel.poll()
+        except ServerGone:
+            abandon()
+
+    def _answer(self, frame: Frame) -> None:
+        kind = frame["type"]
+        if kind == "predict":
+            self._tasks[frame["id"]] = self._loop.create_task(self._predict(frame))
+        elif kind == "cancel":
+            task = self._tasks.get(frame["id"])
+            if task is not None:
+                self._to_cancel.add(frame["id"])
+                task.cancel()
+        elif kind == "check_health":
+            task = self._loop.create_task(self._check_health())
+            self._health_tasks.add(task)
+            task.add_done_callback(self._health_tasks.discard)
+        elif kind == "stop":
+            self._loop.stop()
+
+    async def _predict(self, frame: Frame) -> None:
+        from cog._scope import enter
+        from cog.errors import CancelationException
+
+        run = Run(self._channel, self._model, frame)
+        enter(run.scope)  # never left: the context ends with the task
+        capture.running_prediction.set(run.id)
+        try:
+            completed = await self._call(run)
+        except BaseException as error:  # noqa: BLE001 (SystemExit and the like end the prediction, not the worker)
+            # A CancelledError that nobody asked for comes from the author's own tasks, and is a failure like any other.
+            asked = run.id in self._to_cancel and isinstance(error, (asyncio.CancelledError, CancelationException))
+            completed = run.canceled() if asked else run.failed(error)
+        self._to_cancel.discard(run.id)
+        del self._tasks[run.id]
+        run.complete(completed)
+
+    async def _call(self, run: Run) -> Frame:
+        with self._model.entry_point.bind(run.values) as arguments:
+            result = self._model.call(**arguments)
+            if inspect.isawaitable(result):
+                result = await result
+            if not self._model.entry_point.streams:
+                return run.returned(result)
+            if hasattr(result, "__aiter__"):
+                await _report_items(run, result)
+            else:
+                for item in result or ():
+                    run.yielded(item)
+            return run.ended()
+
+    async def _check_health(self) -> None:
+        healthcheck = self._model.healthcheck
+        if healthcheck is not None and inspect.iscoroutinefunction(healthcheck):
+            try:
+                result: Any = await healthcheck()
+            except Exception as error:  # noqa: BLE001 (reported as unhealthy)
+                result = error
+            report_health(self._channel, lambda: _value_or_raise(result))
+            return
+        await self._loop.run_in_executor(None, report_health, self._channel, healthcheck or (lambda: True))
+
+
+async def _report_items(run: Run, items: Any) -> None:
+    try:
+        async for item in items:
+            run.yielded(item)
+    finally:
+        close = getattr(items, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _value_or_raise(result: Any) -> Any:
+    if isinstance(result, Exception):
+        raise result
+    return result

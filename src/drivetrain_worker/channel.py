@@ -1,0 +1,92 @@
+"""The worker's end of the socket to its model server: whole frames in and out, from any thread."""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock
+from collections import deque
+from select import select
+from typing import Deque, Optional
+
+from drivetrain_worker.protocol import Frame, FrameDecoder, encode
+
+_READ_BYTES = 256 * 1024
+
+
+class ServerGone(Exception):  # noqa: N818 (a fact about the other side, not a failure of ours)
+    """The model server closed its end; the worker has no reason to live on."""
+
+
+class Channel:
+    """Frames over one file descriptor.
+
+    ``send`` may be called from any thread. ``receive`` and ``poll`` belong to one reader: the main thread, also from within its
+    signal handlers, since they hold no lock.
+
+    Args:
+        descriptor: A connected, blocking stream socket.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._decoder = FrameDecoder()
+        self._received: Deque[Frame] = deque()
+        self._write_lock = allocate_lock()
+
+    def receive(self) -> Frame:
+        """Wait for the next frame.
+
+        Raises:
+            ServerGone: The server closed the connection.
+        """
+        while not self._received:
+            self._read()
+        return self._received.popleft()
+
+    def poll(self) -> Optional[Frame]:
+        """The next frame if one is there, else ``None``; never waits.
+
+        Raises:
+            ServerGone: The server closed the connection.
+        """
+        while not self._received and select([self.descriptor], [], [], 0)[0]:
+            self._read()
+        return self._received.popleft() if self._received else None
+
+    def put_back(self, frame: Frame) -> None:
+        """Leave a frame for a later ``receive``, behind those already waiting."""
+        self._received.append(frame)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self.descriptor, _READ_BYTES)
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise ServerGone
+        self._received.extend(self._decoder.feed(data))
+
+    def send(self, *frames: Frame) -> None:
+        """Send frames together, in order.
+
+        Raises:
+            ValueError: A frame cannot be encoded; nothing was sent.
+            ServerGone: The server closed the connection.
+        """
+        data = encode(frames[0]) if len(frames) == 1 else b"".join([encode(frame) for frame in frames])
+        with self._write_lock:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        # A signal handler of the author's may raise in here; half a frame would garble all that follow, so finish first.
+        interruption: Optional[BaseException] = None
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self.descriptor, view) :]
+            except OSError as error:
+                raise ServerGone from error
+            except BaseException as error:  # noqa: BLE001 (re-raised below, once the frame is out)
+                interruption = error
+        if interruption is not None:
+            raise interruption

@@ -1,0 +1,61 @@
+"""Notice frames that arrive while the main thread is inside the author's code, without a thread of our own.
+
+The kernel sends SIGIO when the socket becomes readable (``O_ASYNC``). Python runs the handler in the main thread between two
+bytecodes, and the signal interrupts sleeps and waits in C, so a cancelation lands at once: the handler raises it right where the
+author's code is. It also tells us when the server is gone, so that no orphan keeps a GPU. A reader thread could do neither, and
+it would make the process unsafe to fork.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from types import FrameType
+from typing import Any, Callable, Optional
+
+from drivetrain_worker.channel import Channel, ServerGone
+from drivetrain_worker.protocol import Frame
+
+
+class Doorbell:
+    """Rings while entered (``with doorbell:``): frames are handed to ``answer``, which may raise into the interrupted code.
+
+    Args:
+        channel: Whose frames to notice.
+        answer: Called in the main thread with each frame.
+        abandoned: Called when the server is gone; does not return.
+    """
+
+    def __init__(self, channel: Channel, *, answer: Callable[[Frame], None], abandoned: Callable[[], None]) -> None:
+        self._channel = channel
+        self._answer = answer
+        self._abandoned = abandoned
+        self._listening = False
+        fcntl.fcntl(channel.descriptor, fcntl.F_SETOWN, os.getpid())
+        self._quiet = fcntl.fcntl(channel.descriptor, fcntl.F_GETFL) & ~os.O_ASYNC
+        self._ringing = self._quiet | os.O_ASYNC
+        signal.signal(signal.SIGIO, self._ring)
+
+    def __enter__(self) -> None:
+        self._listening = True
+        fcntl.fcntl(self._channel.descriptor, fcntl.F_SETFL, self._ringing)
+        self._take_in()  # what came before the bell was on did not ring
+
+    def __exit__(self, *_exception: Any) -> None:
+        # From here on a late ring changes nothing; what is still in the socket is for whoever receives next.
+        self._listening = False
+        fcntl.fcntl(self._channel.descriptor, fcntl.F_SETFL, self._quiet)
+
+    def _ring(self, _signal: int, _frame: Optional[FrameType]) -> None:
+        if self._listening:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        try:
+            frame = self._channel.poll()
+            while frame is not None:
+                self._answer(frame)
+                frame = self._channel.poll()
+        except ServerGone:
+            self._abandoned()

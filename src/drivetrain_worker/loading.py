@@ -1,0 +1,164 @@
+"""From ``file.py:Name`` to something that can be called: import the author's module and find the entry point in it.
+
+The surroundings are those that projects rely on: the project's root is the working directory and the first entry of ``sys.path``,
+the module goes by the file's base name, ``sys.argv`` has one element, and nothing heavy was imported before it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import sys
+from types import ModuleType
+from typing import Any, Callable, Dict, Optional
+
+from drivetrain_worker.inputs import bind
+from drivetrain_worker.signature import describe, read_parameters
+
+#: The methods that run a prediction; a class has exactly one of them.
+_PREDICT_METHODS = ("predict", "run")
+
+
+class LoadError(Exception):
+    """The project's entry point is not as it must be."""
+
+
+def enter_project(root: str) -> None:
+    """Make ``root`` the working directory and the first place to import from."""
+    os.chdir(root)
+    sys.path.insert(0, root)
+
+
+def import_file(root: str, file: str) -> ModuleType:
+    """Import the author's module under its base name, as pickles and ``multiprocessing`` expect to find it."""
+    path = os.path.join(root, file)
+    name = os.path.splitext(os.path.basename(file))[0]
+    if not os.path.isfile(path):
+        raise LoadError("'%s' is not there" % file)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise LoadError("'%s' is not a Python file" % file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.argv[:] = [file]  # modules parse sys.argv at import; they must find nothing of ours in it
+    spec.loader.exec_module(module)
+    return module
+
+
+class EntryPoint:
+    """A class or function that runs predictions (or trainings), not yet set up.
+
+    Attributes:
+        description: The signature in its wire form.
+        is_async: Whether calls give something to await or to iterate asynchronously.
+        streams: Whether its output is a list whose items come one by one.
+    """
+
+    def __init__(self, target: Any, *, mode: str) -> None:
+        self._is_class = inspect.isclass(target)
+        self._target = target
+        if self._is_class:
+            self._method = _method_of(target, mode)
+            function = _plain_function(target, self._method)
+            bound = not isinstance(inspect.getattr_static(target, self._method), staticmethod)
+        elif callable(target):
+            self._method, function, bound = "", target, False
+        else:
+            raise LoadError("'%s' is neither a class nor a function" % getattr(target, "__name__", target))
+        self.description: Dict[str, Any] = describe(function, bound=bound)
+        self._parameters = read_parameters(function, bound=bound)
+        self.is_async: bool = self.description["async"]
+        self.output: Dict[str, Any] = self.description["output"]
+        self.streams: bool = self.output["kind"] == "iterator"
+
+    def create(self) -> "Model":
+        """Make the object that holds the model; runs the author's ``__init__``, not yet ``setup``."""
+        if not self._is_class:
+            return Model(self, self._target, instance=None)
+        instance = self._target()
+        return Model(self, getattr(instance, self._method), instance=instance)
+
+    def bind(self, values: Dict[str, Any]) -> Any:
+        """Turn checked JSON inputs into keyword arguments."""
+        return bind(self._parameters, values)
+
+
+class Model:
+    """An entry point that has been created.
+
+    Attributes:
+        entry_point: What it was created from.
+        call: Runs a prediction.
+    """
+
+    def __init__(self, entry_point: EntryPoint, call: Callable[..., Any], *, instance: Any) -> None:
+        self.entry_point = entry_point
+        self.call = call
+        self._instance = instance
+
+    @property
+    def setup(self) -> Optional[Callable[..., Any]]:
+        """The author's ``setup``, ready to be called, if there is one."""
+        setup = getattr(self._instance, "setup", None)
+        return setup if callable(setup) else None
+
+    @property
+    def healthcheck(self) -> Optional[Callable[[], Any]]:
+        """The author's ``healthcheck``, if there is one."""
+        healthcheck = getattr(self._instance, "healthcheck", None)
+        return healthcheck if callable(healthcheck) else None
+
+
+def find_entry_point(module: ModuleType, name: str, *, mode: str) -> EntryPoint:
+    """Find ``name`` in an imported module.
+
+    Raises:
+        LoadError: It is not there, or is not something that can run.
+    """
+    if not hasattr(module, name):
+        there = sorted(key for key, value in vars(module).items() if _is_own(value, module))
+        raise LoadError("'%s' has no '%s' (it has %s)" % (module.__file__, name, ", ".join(there) or "no class or function"))
+    return EntryPoint(getattr(module, name), mode=mode)
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__
+
+
+def _method_of(cls: type, mode: str) -> str:
+    if mode == "train":
+        if not callable(getattr(cls, "train", None)):
+            raise LoadError("class '%s' has no 'train' method" % cls.__name__)
+        return "train"
+    written = [name for name in _PREDICT_METHODS if any(name in vars(base) for base in _authors_classes(cls))]
+    if not written:
+        raise LoadError("class '%s' has neither a 'predict' nor a 'run' method" % cls.__name__)
+    if len(written) > 1:
+        raise LoadError("class '%s' has both a 'predict' and a 'run' method; keep one" % cls.__name__)
+    return written[0]
+
+
+def _authors_classes(cls: type) -> Any:
+    return (base for base in cls.__mro__ if base is not object and base.__module__.split(".")[0] != "cog")
+
+
+def _plain_function(cls: type, method: str) -> Callable[..., Any]:
+    function = inspect.getattr_static(cls, method)
+    if isinstance(function, (staticmethod, classmethod)):
+        return function.__func__  # type: ignore[no-any-return] # what it wraps is what the author wrote
+    return function  # type: ignore[no-any-return] # found by name in an author's class
+
+
+def setup_arguments(setup: Callable[..., Any]) -> Dict[str, Any]:
+    """What to call ``setup`` with: nothing, or ``weights`` when it has a parameter of that name.
+
+    The value is the environment variable ``COG_WEIGHTS`` as the annotation asks for it (``File``, ``Path`` or ``str``); without the
+    variable, a ``weights`` file or directory in the project for ``File`` and ``Path``; else ``None``.
+    """
+    parameter = inspect.signature(setup).parameters.get("weights")
+    if parameter is None:
+        return {}
+    from drivetrain_worker.inputs import open_weights
+
+    return {"weights": open_weights(setup, os.environ.get("COG_WEIGHTS") or None)}

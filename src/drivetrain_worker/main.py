@@ -1,0 +1,129 @@
+"""A worker's life: say hello, load the project, set it up, run predictions, stop."""
+
+from __future__ import annotations
+
+import faulthandler
+import inspect
+import os
+import sys
+from typing import Any, Optional
+
+from drivetrain_worker import capture
+from drivetrain_worker.channel import Channel, ServerGone
+from drivetrain_worker.doorbell import Doorbell
+from drivetrain_worker.failure import describe_exception
+from drivetrain_worker.protocol import VERSION, Frame
+from drivetrain_worker.session import abandon
+
+
+class _Stopped(Exception):  # noqa: N818 (an order, not an error)
+    """The server told the worker to stop before it was ready."""
+
+
+def main(descriptor: int) -> None:
+    """Live until the server says stop or goes away.
+
+    Args:
+        descriptor: A connected stream socket, inherited from the server.
+    """
+    os.set_inheritable(descriptor, False)
+    capture.install()
+    faulthandler.enable()  # a crash in native code leaves its Python stack in the log
+    channel = Channel(descriptor)
+    try:
+        channel.send({"type": "hello", "protocol": VERSION, "python": "%d.%d.%d" % sys.version_info[:3], "pid": os.getpid()})
+        _Worker(channel).live()
+    except ServerGone:
+        abandon()
+    except _Stopped:
+        pass
+
+
+class _Worker:
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._loop: Optional[Any] = None
+        self._doorbell = Doorbell(channel, answer=self._answer_while_preparing, abandoned=abandon)
+
+    def live(self) -> None:
+        entry_point = self._load(self._channel.receive())
+        if entry_point is None:
+            return
+        order = self._channel.receive()
+        if order["type"] == "stop":
+            return
+        model = self._set_up(entry_point)
+        if model is None:
+            return
+        self._channel.send({"type": "ready"})
+        self._session(model, order["concurrency"]).run()
+
+    def _load(self, frame: Frame) -> Any:
+        from drivetrain_worker.loading import enter_project, find_entry_point, import_file
+
+        try:
+            enter_project(frame["root"])
+            with self._doorbell:
+                module = import_file(frame["root"], frame["file"])
+                entry_point = find_entry_point(module, frame["name"], mode=frame["mode"])
+        except _Stopped:
+            raise
+        except BaseException as error:  # noqa: BLE001 (reported; the server decides what follows)
+            return self._broken("load", error)
+        capture.flush()
+        self._channel.send({"type": "loaded", "signature": entry_point.description})
+        return entry_point
+
+    def _set_up(self, entry_point: Any) -> Any:
+        from drivetrain_worker.loading import setup_arguments
+
+        try:
+            with self._doorbell:
+                model = entry_point.create()
+                if model.setup is not None:
+                    result = model.setup(**setup_arguments(model.setup))
+                    if inspect.isawaitable(result):
+                        self._wait_for(result)
+        except _Stopped:
+            raise
+        except BaseException as error:  # noqa: BLE001 (reported; the server decides what follows)
+            return self._broken("setup", error)
+        capture.flush()
+        return model
+
+    def _session(self, model: Any, concurrency: int) -> Any:
+        if not model.entry_point.is_async:
+            from drivetrain_worker.synchronous import SynchronousSession
+
+            return SynchronousSession(self._channel, model, wait_for=self._wait_for)
+        from drivetrain_worker.asynchronous import AsynchronousSession
+
+        if concurrency > 1:
+            capture.attribute(self._send_log)
+        return AsynchronousSession(self._channel, model, self._event_loop())
+
+    def _answer_while_preparing(self, frame: Frame) -> None:
+        if frame["type"] == "stop":
+            raise _Stopped
+        self._channel.put_back(frame)
+
+    def _broken(self, stage: str, error: BaseException) -> None:
+        failure = describe_exception(error)
+        print(failure["traceback"], end="", file=sys.stderr)
+        capture.flush()
+        self._channel.send({"type": "broken", "stage": stage, "failure": failure})
+
+    def _send_log(self, prediction: str, stream: str, text: str) -> None:
+        self._channel.send({"type": "log", "id": prediction, "source": stream, "data": text})
+
+    def _event_loop(self) -> Any:
+        """The one loop that an async set-up and all async predictions share, made when first needed."""
+        import asyncio
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._loop
+
+    def _wait_for(self, awaitable: Any) -> Any:
+        return self._event_loop().run_until_complete(awaitable)

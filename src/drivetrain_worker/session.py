@@ -1,0 +1,95 @@
+"""What running predictions has in common, whether one at a time or many in one event loop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any, Callable, Dict, Optional
+
+from drivetrain_worker import capture
+from drivetrain_worker.channel import Channel, ServerGone
+from drivetrain_worker.failure import describe_exception
+from drivetrain_worker.loading import Model
+from drivetrain_worker.outputs import OutputDirectory, encode
+from drivetrain_worker.protocol import Frame
+
+
+def abandon() -> None:
+    """The server is gone: end at once, with every child process of this worker's group."""
+    try:
+        if os.getpgrp() == os.getpid():  # never signal a group that is not ours
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+    finally:
+        os._exit(1)
+
+
+class Run:
+    """One prediction inside the worker: its inputs, its scope, and what it reports.
+
+    Attributes:
+        id: As the server named it.
+        values: Checked JSON inputs.
+    """
+
+    def __init__(self, channel: Channel, model: Model, frame: Frame) -> None:
+        from cog._scope import Scope  # the authors' module; on sys.path once the worker has been prepared
+
+        self.id: str = frame["id"]
+        self.values: Dict[str, Any] = frame["input"]
+        self.scope = Scope(frame.get("context") or {}, self._record_metric, self.id)
+        self._channel = channel
+        self._output_type: Dict[str, Any] = model.entry_point.output
+        self._directory = OutputDirectory(frame["directory"])
+
+    def yielded(self, item: Any) -> None:
+        """Report one item of an iterator."""
+        frame = {"type": "output", "id": self.id, "output": self._encode(item, self._output_type.get("items"))}
+        capture.flush()
+        self._channel.send(frame)
+
+    def returned(self, result: Any) -> Frame:
+        """The frame that completes a prediction with its only result."""
+        return {"type": "completed", "id": self.id, "status": "succeeded", "output": self._encode(result, self._output_type)}
+
+    def ended(self) -> Frame:
+        """The frame that completes a prediction whose items have been reported."""
+        return {"type": "completed", "id": self.id, "status": "succeeded"}
+
+    def canceled(self) -> Frame:
+        """The frame that completes a prediction that was stopped."""
+        return {"type": "completed", "id": self.id, "status": "canceled"}
+
+    def failed(self, error: BaseException) -> Frame:
+        """The frame that completes a prediction whose code raised; the traceback also goes into its log."""
+        failure = describe_exception(error)
+        print(failure["traceback"], end="", file=sys.stderr)
+        return {"type": "completed", "id": self.id, "status": "failed", "failure": failure}
+
+    def complete(self, frame: Frame) -> None:
+        """Send the completing frame, after everything the prediction wrote."""
+        capture.flush()
+        try:
+            self._channel.send(frame)
+        except ValueError as error:  # the result cannot travel: too large, or not JSON after all
+            self._channel.send(self.failed(error))
+
+    def _encode(self, value: Any, declared: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+        encoded, files = encode(value, self._directory.save, declared=declared)
+        return {"value": encoded, "files": files} if files else {"value": encoded}
+
+    def _record_metric(self, name: str, value: Any, mode: str) -> None:
+        self._channel.send({"type": "metric", "id": self.id, "name": name, "value": value, "mode": mode})
+
+
+def report_health(channel: Channel, check: Callable[[], Any]) -> None:
+    """Run the author's health check and report what it says: ``False`` or an exception is unhealthy, all else is healthy."""
+    try:
+        healthy = check() is not False
+        message = None if healthy else "the model's healthcheck returned False"
+    except Exception as error:  # noqa: BLE001 (whatever an author's check raises says: unhealthy)
+        healthy, message = False, "the model's healthcheck raised %s: %s" % (type(error).__name__, error)
+    try:
+        channel.send({"type": "health", "healthy": healthy, "message": message})
+    except ServerGone:
+        pass

@@ -1,0 +1,126 @@
+"""Run predictions one at a time on the main thread, with no event loop in it.
+
+So ``signal.signal``, ``asyncio.run`` and everything else that wants the main thread work in ``predict`` as they do in a script.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Iterator, Optional
+
+from drivetrain_worker import capture
+from drivetrain_worker.channel import Channel
+from drivetrain_worker.doorbell import Doorbell
+from drivetrain_worker.loading import Model
+from drivetrain_worker.protocol import Frame
+from drivetrain_worker.session import Run, abandon, report_health
+
+
+class SynchronousSession:
+    """Takes one prediction after the other until it is told to stop.
+
+    Args:
+        channel: The way to the server.
+        model: A model that has been set up.
+        wait_for: Runs a coroutine to its end, on the loop that an async ``setup`` used.
+    """
+
+    def __init__(self, channel: Channel, model: Model, *, wait_for: Callable[[Any], Any]) -> None:
+        self._channel = channel
+        self._model = model
+        self._wait_for = wait_for
+        self._running: Optional[str] = None
+        self._doorbell = Doorbell(channel, answer=self._answer_while_running, abandoned=abandon)
+
+    def run(self) -> None:
+        """Serve until a ``stop`` frame.
+
+        Raises:
+            ServerGone: The server closed the connection.
+        """
+        while True:
+            frame = self._channel.receive()
+            kind = frame["type"]
+            if kind == "predict":
+                self._predict(frame)
+            elif kind == "check_health":
+                self._check_health()
+            elif kind == "stop":
+                return
+            # A cancel that comes after its prediction has ended has nothing left to do.
+
+    def _predict(self, frame: Frame) -> None:
+        run = Run(self._channel, self._model, frame)
+        self._running = run.id
+        from cog._scope import enter, leave
+        from cog.errors import CancelationException
+
+        token = enter(run.scope)
+        attribution = capture.running_prediction.set(run.id)
+        try:
+            with self._doorbell:
+                completed = self._call(run)
+        except CancelationException:
+            completed = run.canceled()
+        except BaseException as error:  # noqa: BLE001 (SystemExit and the like end the prediction, not the worker)
+            completed = run.failed(error)
+        finally:
+            self._running = None
+            capture.running_prediction.reset(attribution)
+            leave(token)
+        run.complete(completed)
+
+    def _call(self, run: Run) -> Frame:
+        with self._model.entry_point.bind(run.values) as arguments:
+            result = self._model.call(**arguments)
+            if inspect.isawaitable(result):  # a plain function that wraps an async one
+                result = self._wait_for(result)
+            if not self._model.entry_point.streams:
+                return run.returned(result)
+            for item in _closing(result):
+                run.yielded(item)
+            return run.ended()
+
+    def _answer_while_running(self, frame: Frame) -> None:
+        from cog.errors import CancelationException
+
+        kind = frame["type"]
+        if kind == "cancel":
+            if frame["id"] == self._running:
+                raise CancelationException
+        elif kind == "check_health":
+            self._check_health()
+        else:
+            self._channel.put_back(frame)
+
+    def _check_health(self) -> None:
+        # In a thread: a check that hangs must not take the main thread from predictions, nor wait for one to end.
+        import threading
+
+        healthcheck = self._model.healthcheck
+        threading.Thread(target=report_health, args=(self._channel, lambda: _finished(healthcheck)), daemon=True).start()
+
+
+def _closing(items: Any) -> Iterator[Any]:
+    """Iterate, and close a generator however the iteration ends, so that its clean-up runs now and not at some collection."""
+    if items is None:
+        return
+    try:
+        yield from items
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None and inspect.isgenerator(items):
+            close()
+
+
+def _finished(healthcheck: Optional[Callable[[], Any]]) -> Any:
+    result = healthcheck() if healthcheck is not None else True
+    if inspect.isawaitable(result):
+        import asyncio
+
+        return asyncio.run(_awaited(result))
+    return result
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
