@@ -114,6 +114,7 @@ def _index_lines(section: Section) -> Iterator[str]:
 
 
 def _requirements(section: Section, *, file: Path, root: Path, findings: Findings) -> tuple[str, ...]:
+    items = section.texts("python_packages")
     if isinstance(section.value_of("python_requirements"), Sequence):
         findings.error(
             "wrong-form",
@@ -123,7 +124,6 @@ def _requirements(section: Section, *, file: Path, root: Path, findings: Finding
         )
         return ()
     named = section.text("python_requirements")
-    items = section.texts("python_packages")
     if named is not None and items:
         findings.error(
             "requirements-twice",
