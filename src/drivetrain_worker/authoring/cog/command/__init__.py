@@ -1,0 +1,1 @@
+"""Modules of older releases that are run with ``python -m``."""

@@ -1,0 +1,1 @@
+"""Modules of older releases that authors import from."""

@@ -1,0 +1,102 @@
+"""From checked JSON values to the arguments of the author's function."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
+
+if TYPE_CHECKING:
+    from drivetrain_worker.signature import Parameters
+
+
+class Bound:
+    """Arguments for one call. As a context manager it gives them, and closes the files among them in the end.
+
+    Attributes:
+        arguments: By name.
+    """
+
+    __slots__ = ("_files", "arguments")
+
+    def __init__(self, arguments: Dict[str, Any], files: List[Any]) -> None:
+        self.arguments = arguments
+        self._files = files
+
+    def close(self) -> None:
+        """Close the files that were opened for the call. May be called twice."""
+        for file in self._files:
+            file.close()
+
+    def __enter__(self) -> Dict[str, Any]:
+        return self.arguments
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def bind(parameters: Parameters, values: Mapping[str, Any]) -> Bound:
+    """Make arguments of inputs that the server has checked; where a path or file is asked for, a value names a local file.
+
+    Inputs that are not given get their default as the author wrote it. Names that the function does not have are left out,
+    unless it takes any name.
+    """
+    arguments = parameters.defaults.copy()
+    converters = parameters.converters
+    files: List[Any] = []
+    bound = Bound(arguments, files)
+    try:
+        for name, value in values.items():
+            if name in converters:
+                convert = converters[name]
+                arguments[name] = value if convert is None else convert(value, files)
+            elif parameters.accepts_extra:
+                arguments[name] = value
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def open_weights(setup: Callable[..., Any], source: Optional[str]) -> Any:
+    """The value for the ``weights`` parameter of a ``setup``, as its annotation asks for it.
+
+    Args:
+        setup: The author's function or bound method.
+        source: A URL or a local path, if one is configured. Else a file or directory ``weights`` in the working directory is taken,
+            for parameters annotated with a path or file.
+
+    Returns:
+        A ``Path``, an open binary file, a string, or ``None`` if there are no weights.
+    """
+    kind = _weights_kind(setup)
+    if source is None:
+        if kind not in ("path", "file") or not os.path.exists("weights"):
+            return None
+        source = "weights"
+    if kind == "path":
+        return _as_path(source)
+    return _as_file(source) if kind == "file" else source
+
+
+def _weights_kind(setup: Callable[..., Any]) -> str:
+    from drivetrain_worker.signature import read_parameters
+
+    field = next(field for field in read_parameters(setup, bound=False).fields if field["name"] == "weights")
+    wire = field["type"]["of"] if field["type"]["kind"] == "optional" else field["type"]
+    if wire["kind"] != "union":
+        return str(wire["kind"])
+    kinds = [member["kind"] for member in wire["members"]]
+    return "string" if "string" in kinds else kinds[0]
+
+
+def _as_path(source: str) -> Any:
+    from cog.types import Path, URLPath
+
+    path = Path.validate(source)
+    return path.convert() if isinstance(path, URLPath) else path
+
+
+def _as_file(source: str) -> Any:
+    from cog.types import File
+
+    return File.validate(source) if "://" in source or source.startswith("data:") else open(source, "rb")
