@@ -9,7 +9,17 @@ from typing import Any, Dict, Iterable, Optional, Set
 _OUR_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 
 #: Exceptions whose text alone says nothing ("'x'" for a KeyError): the type's name is put before it.
-_TERSE = (LookupError, AssertionError, StopIteration, SystemExit, KeyboardInterrupt, ImportError, NameError, AttributeError, OSError)
+_TERSE = (
+    LookupError,
+    AssertionError,
+    StopIteration,
+    SystemExit,
+    KeyboardInterrupt,
+    ImportError,
+    NameError,
+    AttributeError,
+    OSError,
+)
 
 
 def describe_exception(error: BaseException) -> Dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, Mapping, Optional
+
+from drivetrain_worker.conversion import Files
 
 if TYPE_CHECKING:
     from drivetrain_worker.signature import Parameters
@@ -18,13 +20,13 @@ class Bound:
 
     __slots__ = ("_files", "arguments")
 
-    def __init__(self, arguments: Dict[str, Any], files: List[Any]) -> None:
+    def __init__(self, arguments: Dict[str, Any], files: Files) -> None:
         self.arguments = arguments
         self._files = files
 
     def close(self) -> None:
         """Close the files that were opened for the call. May be called twice."""
-        for file in self._files:
+        for file in self._files.opened:
             file.close()
 
     def __enter__(self) -> Dict[str, Any]:
@@ -34,15 +36,20 @@ class Bound:
         self.close()
 
 
-def bind(parameters: Parameters, values: Mapping[str, Any]) -> Bound:
+def bind(parameters: Parameters, values: Mapping[str, Any], *, fetched: Collection[str] = ()) -> Bound:
     """Make arguments of inputs that the server has checked; where a path or file is asked for, a value names a local file.
 
     Inputs that are not given get their default as the author wrote it. Names that the function does not have are left out,
     unless it takes any name.
+
+    Args:
+        parameters: Of the function to be called.
+        values: Checked inputs by name.
+        fetched: The local files that the server made of URLs; they tell files from text where a union allows both.
     """
     arguments = parameters.defaults.copy()
     converters = parameters.converters
-    files: List[Any] = []
+    files = Files(fetched)
     bound = Bound(arguments, files)
     try:
         for name, value in values.items():

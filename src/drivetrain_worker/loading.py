@@ -13,8 +13,8 @@ import sys
 from types import ModuleType
 from typing import Any, Callable, Dict, Optional
 
-from drivetrain_worker.inputs import bind
-from drivetrain_worker.signature import describe, read_parameters
+from drivetrain_worker.inputs import bind, open_weights
+from drivetrain_worker.signature import describe, read_parameters, settle_defaults
 
 #: The methods that run a prediction; a class has exactly one of them.
 _PREDICT_METHODS = ("predict", "run")
@@ -68,6 +68,7 @@ class EntryPoint:
             raise LoadError("'%s' is neither a class nor a function" % getattr(target, "__name__", target))
         self.description: Dict[str, Any] = describe(function, bound=bound)
         self._parameters = read_parameters(function, bound=bound)
+        settle_defaults(function)
         self.is_async: bool = self.description["async"]
         self.output: Dict[str, Any] = self.description["output"]
         self.streams: bool = self.output["kind"] == "iterator"
@@ -146,7 +147,7 @@ def _authors_classes(cls: type) -> Any:
 def _plain_function(cls: type, method: str) -> Callable[..., Any]:
     function = inspect.getattr_static(cls, method)
     if isinstance(function, (staticmethod, classmethod)):
-        return function.__func__  # type: ignore[no-any-return] # what it wraps is what the author wrote
+        return function.__func__
     return function  # type: ignore[no-any-return] # found by name in an author's class
 
 
@@ -159,6 +160,4 @@ def setup_arguments(setup: Callable[..., Any]) -> Dict[str, Any]:
     parameter = inspect.signature(setup).parameters.get("weights")
     if parameter is None:
         return {}
-    from drivetrain_worker.inputs import open_weights
-
     return {"weights": open_weights(setup, os.environ.get("COG_WEIGHTS") or None)}

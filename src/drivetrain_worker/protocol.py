@@ -1,7 +1,7 @@
 """The frame protocol between a model server and a worker: a length, then one JSON object.
 
-This module is the worker's half of the codec; it is pure (bytes in, frames out). The server's half is ``drivetrain.serving.frames``:
-change one, change the other, and raise ``VERSION``.
+This module is the worker's half of the codec; it is pure (bytes in, frames out). The server's half is
+``drivetrain.serving.frames``: change one, change the other, and raise ``VERSION``.
 
     server → worker   load, setup, predict, cancel, check_health, stop
     worker → server   hello, loaded, ready, broken, output, log, metric, completed, health
@@ -30,7 +30,7 @@ _LENGTH = struct.Struct(">I")
 Frame = Dict[str, Any]
 
 
-class FrameTooLarge(ValueError):
+class FrameSizeError(ValueError):
     """A value is too large to travel in a frame."""
 
     def __init__(self, size: int) -> None:
@@ -47,13 +47,13 @@ def encode(frame: Frame) -> bytes:
     """Turn a frame into the bytes that carry it.
 
     Raises:
-        FrameTooLarge: It is over the limit.
+        FrameSizeError: It is over the limit.
         ValueError: It holds something that JSON cannot express.
     """
     # A lone surrogate has no UTF-8; it is replaced rather than allowed to make the whole frame unreadable.
     payload = _encoder.encode(frame).encode("utf-8", "replace")
     if len(payload) > MAXIMUM_FRAME_BYTES:
-        raise FrameTooLarge(len(payload))
+        raise FrameSizeError(len(payload))
     return _LENGTH.pack(len(payload)) + payload
 
 

@@ -10,8 +10,9 @@ import inspect
 import sys
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
+from drivetrain_worker.conversion import Converter, Wire
 from drivetrain_worker.structure import MISSING
-from drivetrain_worker.value_type import Converter, TypeReader, Wire, json_default, optional
+from drivetrain_worker.value_type import TypeReader, json_default, optional
 
 _CONSTRAINTS = ("ge", "le", "min_length", "max_length", "accept")
 

@@ -13,21 +13,27 @@ from enum import Enum
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, TypeVar, get_args, get_origin
 
 from drivetrain_worker.annotation import UnresolvedError, evaluate
+from drivetrain_worker.conversion import (
+    Converter,
+    Wire,
+    by_position,
+    dict_of,
+    first_fitting,
+    instance_of,
+    list_of,
+    lookup,
+    open_file,
+    optional_of,
+    rooted_instance_of,
+)
 from drivetrain_worker.structure import (
     MISSING,
     StructureField,
     coder_of,
     fields_of,
-    is_pydantic,
-    is_typed_dict,
     namespace_of,
     root_annotation,
 )
-
-Wire = Dict[str, Any]
-
-#: Turns a JSON value into the author's. Files it opens are added to the list.
-Converter = Callable[[Any, List[Any]], Any]
 
 ANY: Wire = {"kind": "any"}
 
@@ -174,12 +180,12 @@ class TypeReader:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return _list(self._read(arguments[0]), tuple)
         items = [self._read(argument) for argument in arguments]
-        convert = _by_position([item.convert for item in items])
+        convert = by_position([item.convert for item in items])
         return Reading({"kind": "list", "items": self._union(items).wire}, convert)
 
     def _literal(self, values: Iterable[Any]) -> Reading:
         members = {_plain_value(value): value for value in values if value is not None}
-        convert = _lookup(members) if any(isinstance(value, Enum) for value in members.values()) else None
+        convert = lookup(members) if any(isinstance(value, Enum) for value in members.values()) else None
         reading = Reading({"kind": "enum", "name": "", "values": list(members)}, convert)
         return optional(reading) if None in values else reading
 
@@ -192,7 +198,10 @@ class TypeReader:
         if any(member.wire == ANY for member in wanted):
             return Reading(ANY)
         if len(wanted) > 1:
-            united = Reading({"kind": "union", "members": [member.wire for member in wanted]}, _first_fitting(wanted))
+            united = Reading(
+                {"kind": "union", "members": [member.wire for member in wanted]},
+                first_fitting([(member.wire, member.convert) for member in wanted]),
+            )
         else:
             united = wanted[0] if wanted else Reading({"kind": "null"})
         return united if len(wanted) == len(distinct) or not wanted else optional(united)
@@ -208,7 +217,7 @@ class TypeReader:
             return Reading({"kind": "object"})
         if issubclass(cls, Enum):
             members = {_plain_value(member): member for member in cls}
-            return Reading({"kind": "enum", "name": cls.__name__, "values": list(members)}, _lookup(members))
+            return Reading({"kind": "enum", "name": cls.__name__, "values": list(members)}, lookup(members))
         coder = coder_of(cls)
         if coder is not None:
             return Reading({"kind": "object"}, lambda value, files: coder.decode(value))
@@ -235,10 +244,14 @@ class TypeReader:
         names_outside, self._names = self._names, namespace_of(cls)
         try:
             root = root_annotation(cls)
-            return self._structure(cls, fields) if root is MISSING else _rooted(cls, self._read(root))
+            return self._structure(cls, fields) if root is MISSING else self._rooted(cls, root)
         finally:
             self._names = names_outside
             self._models_being_read.remove(cls)
+
+    def _rooted(self, cls: type, root: Any) -> Reading:
+        inner = self._read(root)
+        return Reading(inner.wire, rooted_instance_of(cls, inner.convert))
 
     def _structure(self, cls: type, fields: List[StructureField]) -> Reading:
         readings = {}
@@ -249,16 +262,14 @@ class TypeReader:
             wires.append(_field_wire(field, annotation, reading))
         wire = {"kind": "model", "name": cls.__name__, "fields": wires}
         absent = {field.name: None for field in fields if field.required and readings[field.name].wire["kind"] == "optional"}
-        return Reading(wire, _instance_of(cls, {name: reading.convert for name, reading in readings.items()}, absent))
+        return Reading(wire, instance_of(cls, {name: reading.convert for name, reading in readings.items()}, absent))
 
 
 def optional(reading: Reading) -> Reading:
     """The same, or ``null``."""
     if reading.wire["kind"] in ("optional", "any", "null"):
         return reading
-    convert = reading.convert
-    wire = {"kind": "optional", "of": reading.wire}
-    return Reading(wire, convert and (lambda value, files: None if value is None else convert(value, files)))
+    return Reading({"kind": "optional", "of": reading.wire}, reading.convert and optional_of(reading.convert))
 
 
 def json_default(value: Any) -> Any:
@@ -288,7 +299,7 @@ def _simple_types() -> Dict[Any, Reading]:
     from cog.types import File, Path, Secret, URLFile, URLPath
 
     path = Reading({"kind": "path"}, lambda value, files: Path(value))
-    file = Reading({"kind": "file"}, _open)
+    file = Reading({"kind": "file"}, open_file)
     known: Dict[Any, Reading] = {
         str: Reading({"kind": "string"}),
         int: Reading({"kind": "integer"}),
@@ -304,61 +315,12 @@ def _simple_types() -> Dict[Any, Reading]:
     return known
 
 
-def _open(value: Any, files: List[Any]) -> Any:
-    file = open(value, "rb")  # noqa: SIM115 (closed when the prediction ends)
-    files.append(file)
-    return file
-
-
 def _list(items: Reading, make: Callable[[Any], Any]) -> Reading:
-    wire = {"kind": "list", "items": items.wire}
-    convert = items.convert
-    if convert is None:
-        return Reading(wire, None if make is list else lambda value, files: make(value))
-    return Reading(wire, lambda value, files: make([convert(item, files) for item in value]))
-
-
-def _by_position(converters: List[Optional[Converter]]) -> Converter:
-    def convert(value: Any, files: List[Any]) -> Any:
-        return tuple(item if each is None else each(item, files) for item, each in zip(value, converters))  # noqa: B905 (3.8)
-
-    return convert
+    return Reading({"kind": "list", "items": items.wire}, list_of(items.convert, make))
 
 
 def _dict(values: Reading) -> Reading:
-    wire = {"kind": "dict", "values": values.wire}
-    convert = values.convert
-    return Reading(wire, convert and (lambda value, files: {key: convert(item, files) for key, item in value.items()}))
-
-
-def _lookup(members: Dict[Any, Any]) -> Converter:
-    return lambda value, files: members[value]
-
-
-def _rooted(cls: Any, root: Reading) -> Reading:
-    is_version_2 = hasattr(cls, "__pydantic_root_model__")
-
-    def convert(value: Any, files: List[Any]) -> Any:
-        inner = value if root.convert is None else root.convert(value, files)
-        return cls(inner) if is_version_2 else cls(__root__=inner)
-
-    return Reading(root.wire, convert)
-
-
-def _instance_of(cls: Any, converters: Dict[str, Optional[Converter]], absent: Dict[str, None]) -> Converter:
-    """Make instances; ``absent`` fills fields that callers may leave out and the class may not."""
-    make = dict if is_typed_dict(cls) else cls
-    takes_others = make is dict or is_pydantic(cls)
-
-    def convert(value: Any, files: List[Any]) -> Any:
-        arguments: Dict[str, Any] = dict(absent)
-        for name, item in value.items():
-            each = converters.get(name)
-            if name in converters or takes_others:
-                arguments[name] = item if each is None else each(item, files)
-        return make(**arguments)
-
-    return convert
+    return Reading({"kind": "dict", "values": values.wire}, values.convert and dict_of(values.convert))
 
 
 def _field_wire(field: StructureField, annotation: Any, reading: Reading) -> Wire:
@@ -376,49 +338,6 @@ def _field_wire(field: StructureField, annotation: Any, reading: Reading) -> Wir
     if field.description:
         wire["description"] = field.description
     return wire
-
-
-def _first_fitting(members: List[Reading]) -> Optional[Converter]:
-    """Convert by the member that a value looks like; files and choices come before plain text, which they also are."""
-    if all(member.convert is None for member in members):
-        return None
-    ordered = sorted(members, key=lambda member: member.wire["kind"] in ("string", "secret"))
-
-    def convert(value: Any, files: List[Any]) -> Any:
-        for member in ordered:
-            if _fits(member.wire, value):
-                return value if member.convert is None else member.convert(value, files)
-        return value
-
-    return convert
-
-
-_JSON_TYPES: Dict[str, Tuple[type, ...]] = {
-    "string": (str,),
-    "secret": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "list": (list,),
-    "dict": (dict,),
-    "object": (dict,),
-}
-
-
-def _fits(wire: Wire, value: Any) -> bool:
-    kind = wire["kind"]
-    if kind in ("path", "file"):
-        return isinstance(value, str) and os.path.isabs(value) and os.path.isfile(value)
-    if kind == "enum":
-        return any(value == choice and type(value) is type(choice) for choice in wire["values"])
-    if kind == "model":
-        return isinstance(value, dict) and all(field["name"] in value for field in wire["fields"] if field["required"])
-    if kind == "list":
-        return isinstance(value, list) and (not value or wire["items"]["kind"] == "any" or _fits(wire["items"], value[0]))
-    if kind in ("optional", "union"):
-        inner = [wire["of"]] if kind == "optional" else wire["members"]
-        return any(_fits(one, value) for one in inner)
-    return isinstance(value, _JSON_TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
 def _plain_value(value: Any) -> Any:

@@ -39,9 +39,7 @@ def split_inputs(texts: tuple[str, ...]) -> TextInputs:
 
 def _raw_value(value: str) -> str | LocalFile:
     if value.startswith("@"):
-        return LocalFile(Path(value[1:]).expanduser().absolute())
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        return value[1:-1]
+        return LocalFile(str(Path(value[1:]).expanduser().absolute()))
     return value
 
 

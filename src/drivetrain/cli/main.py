@@ -29,6 +29,10 @@ COMMANDS = {
 ALIASES = {"predict": "run"}
 
 
+#: Inputs that do not fit are misuse of the command line. The code is compared, not the class, to import its module only on need.
+_INVALID_INPUTS = "invalid_inputs"
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is called, not to list it."""
 
@@ -111,7 +115,7 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         terminal.show(error)
-        return 2 if isinstance(error, Misuse) else 1
+        return 2 if isinstance(error, Misuse) or error.code == _INVALID_INPUTS else 1
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -124,7 +128,9 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         terminal.show(
-            InternalError(f"drivetrain met a bug of its own: {type(error).__name__}: {error}", hint="--debug shows where; please report it")
+            InternalError(
+                f"drivetrain met a bug of its own: {type(error).__name__}: {error}", hint="--debug shows where; please report it"
+            )
         )
         return 1
 

@@ -10,7 +10,6 @@ from drivetrain.cli.options import parse_variables
 from drivetrain.cli.terminal import Terminal
 from drivetrain.dialects.cog.discovery import load_project
 from drivetrain.environments.environment import Environment
-from drivetrain.environments.venv import find_ready
 from drivetrain.model.project import Mode, Project, Reference
 from drivetrain.serving.launch import WorkerCommand, entry_point_of
 from drivetrain.settings import Settings, read_settings
@@ -38,6 +37,8 @@ class Opening:
             from drivetrain.environments.host import host_environment
 
             return host_environment(self.settings)
+        from drivetrain.environments.venv import find_ready
+
         ready = find_ready(self.project.environment, self.settings)
         if ready is not None:
             return ready

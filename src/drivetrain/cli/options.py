@@ -58,7 +58,9 @@ def project_options(command: Command) -> Command:
     for option in reversed(
         (
             click.option("-f", "--file", "config_name", metavar="FILE", help="Name of the config file. [default: cog.yaml]"),
-            click.option("-e", "--environment", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable for the model."),
+            click.option(
+                "-e", "--environment", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable for the model."
+            ),
             click.option(
                 "--env",
                 "realisation",

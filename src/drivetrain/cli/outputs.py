@@ -13,8 +13,8 @@ import msgspec
 
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.errors import Misuse, OutsideFailed
-from drivetrain.model.prediction import Event, Output, OutputFile, OutputValue, Prediction, Status
 from drivetrain.model.json_value import put_in
+from drivetrain.model.prediction import Event, Output, OutputFile, OutputValue, Prediction, Status
 from drivetrain.serving.media_type import guess_suffix, guess_type
 
 _DEFAULT_STEM = "output"
@@ -106,6 +106,11 @@ class Printer:
             self._index += 1
             self._print(event.output, prefix)
 
+    def print_all(self, prediction: Prediction) -> None:
+        """Print every item of a prediction that has ended."""
+        for output in prediction.outputs:
+            self.watch(Output(output=output))
+
     def finish(self) -> None:
         """End an unfinished line; say so if there was nothing to print."""
         if not self._ends_line:
@@ -161,18 +166,21 @@ def write_json(value: Any, *, indent: bool) -> None:
     _write((_pretty(value) if indent else msgspec.json.encode(value).decode()) + "\n")
 
 
-def write_result(path: Path, prediction: Prediction, *, concatenates: bool) -> None:
+def write_result(prediction: Prediction, names: FileNames, *, concatenates: bool) -> Path:
     """Write a result that is no file to a file: texts as they are, everything else as JSON.
 
     Raises:
         OutsideFailed: It cannot be written.
     """
     values = [output.value for output in prediction.outputs]
-    value: Any = "".join(map(str, values)) if concatenates else values if prediction.streams else values[-1] if values else None
+    value: Any = "".join(map(str, values)) if concatenates else values if prediction.streams else values[-1]
+    is_text = isinstance(value, str)
+    path = names.text_path("" if is_text else ".json")
     try:
-        path.write_text(value if isinstance(value, str) else _pretty(value) + "\n", encoding="utf-8")
+        path.write_text(value if is_text else _pretty(value) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutsideFailed(f"cannot write the output to '{path}': {error.strerror or error}") from error
+    return path
 
 
 def has_files(prediction: Prediction) -> bool:

@@ -19,6 +19,7 @@ from drivetrain.model.project import Mode
 from drivetrain.serving.launch import LaunchedWorker, launch
 
 if TYPE_CHECKING:
+    from drivetrain.cli.outputs import FileNames, Printer
     from drivetrain.model.signature import Signature
     from drivetrain.serving.run import Run
     from drivetrain.serving.server import ModelServer
@@ -127,7 +128,7 @@ class _Driver:
         assert signature is not None
         names = FileNames(self._order.target, number=number if self._order.is_batch else None)
         printer = Printer(self._terminal, names, concatenates=signature.concatenates, streams=signature.streams)
-        prints_live = not self._order.as_json and (self._order.target is None or signature.may_give_files)
+        prints_live = not self._order.as_json and self._order.target is None
 
         def watch(event: Event) -> None:
             if isinstance(event, Log):
@@ -140,35 +141,37 @@ class _Driver:
         with run.watched(watch):
             prediction = await run.finished()
         self._current = None
-        self._report(prediction, names, printer if prints_live else None)
+        self._deliver(prediction, names, printer)
+        self._report(prediction)
 
-    def _report(self, prediction: Prediction, names: Any, printer: Any) -> None:
-        from drivetrain.cli.outputs import summarise, write_json
+    def _deliver(self, prediction: Prediction, names: FileNames, printer: Printer) -> None:
+        """Give the user what has not been printed while it came."""
+        from drivetrain.cli.outputs import has_files, summarise, write_json, write_result
 
-        if prediction.status is not Status.SUCCEEDED:
-            self._failed += 1
         if self._order.as_json:
             write_json(summarise(prediction, names), indent=not self._order.is_batch)
-        elif printer is not None and (prediction.status is Status.SUCCEEDED or prediction.outputs):
-            printer.finish()
-        elif printer is None:
-            self._write_target(prediction, names)
-        if prediction.status is Status.FAILED and prediction.failure is not None:
-            self._terminal.error(f"the {self._noun} failed: {prediction.failure.message}")
-        elif prediction.status is Status.CANCELED:
-            self._terminal.error(f"the {self._noun} was canceled")
-
-    def _write_target(self, prediction: Prediction, names: Any) -> None:
-        from drivetrain.cli.outputs import write_result
-
-        assert self._signature is not None
-        if not prediction.outputs:
-            self._terminal.warn("the model gave no output")
             return
-        is_text = self._signature.concatenates or isinstance(prediction.outputs[-1].value, str)
-        path = names.text_path("" if is_text else ".json")
-        write_result(path, prediction, concatenates=self._signature.concatenates)
-        self._terminal.note(f"Written output to: {path}")
+        if self._order.target is None or has_files(prediction):
+            if self._order.target is not None:
+                printer.print_all(prediction)
+            if prediction.status is Status.SUCCEEDED or prediction.outputs:
+                printer.finish()
+            return
+        if prediction.outputs:
+            assert self._signature is not None
+            path = write_result(prediction, names, concatenates=self._signature.concatenates)
+            self._terminal.note(f"Written output to: {path}")
+        elif prediction.status is Status.SUCCEEDED:
+            printer.finish()
+
+    def _report(self, prediction: Prediction) -> None:
+        if prediction.status is Status.SUCCEEDED:
+            return
+        self._failed += 1
+        if prediction.failure is not None:
+            self._terminal.error(f"the {self._noun} failed: {prediction.failure.message}")
+        else:
+            self._terminal.error(f"the {self._noun} was canceled")
 
     @property
     def _noun(self) -> str:
@@ -212,4 +215,5 @@ def import_hint(opening: Opening, message: str) -> str | None:
     module = message[len(marker) :].partition("'")[0].partition(".")[0]
     if opening.realisation == "host":
         return f"install '{module}' for the Python on PATH, or leave out --env host"
-    return f"add the package that has '{module}' to the project's requirements, in '{opening.project.config_file.name}' or the file it names"
+    config = opening.project.config_file.name
+    return f"add the package that has '{module}' to the project's requirements, in '{config}' or the file it names"

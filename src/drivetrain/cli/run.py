@@ -20,7 +20,14 @@ _BARE = "\0"
 
 @click.command(name="run", short_help="Run a prediction.")
 @click.argument("stray", nargs=-1, metavar="")
-@click.option("-i", "--input", "texts", multiple=True, metavar="NAME=VALUE", help="An input; NAME=@PATH gives a file. Repeat a name for a list.")
+@click.option(
+    "-i",
+    "--input",
+    "texts",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An input; NAME=@PATH gives a file. Repeat a name for a list.",
+)
 @click.option(
     "--json",
     "json_source",
@@ -29,9 +36,23 @@ _BARE = "\0"
     metavar="[JSON|@FILE|-]",
     help="Print the result as a JSON object; with a value, also take the inputs from it.",
 )
-@click.option("--batch", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.jsonl", help="Run a prediction for each line of inputs, with one set-up; prints a line of JSON for each.")
-@click.option("-o", "--output", "target", metavar="PATH", help="Where the output goes. [default: files to output.<type>, the rest to stdout]")
-@click.option("--setup-timeout", type=click.FloatRange(min=0, min_open=True), default=300, show_default=True, metavar="SECONDS", help="How long set-up may take.")
+@click.option(
+    "--batch",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.jsonl",
+    help="Run a prediction for each line of inputs, with one set-up; prints a line of JSON for each.",
+)
+@click.option(
+    "-o", "--output", "target", metavar="PATH", help="Where the output goes. [default: files to output.<type>, the rest to stdout]"
+)
+@click.option(
+    "--setup-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long set-up may take.",
+)
 @click.option("--use-replicate-token", is_flag=True, help="Let the model see this shell's REPLICATE_API_TOKEN.")
 @project_options
 @container_options

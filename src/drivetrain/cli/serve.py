@@ -14,10 +14,19 @@ from drivetrain.serving.launch import launch
 
 
 @click.command(name="serve", short_help="Serve predictions over HTTP.")
-@click.option("-p", "--port", type=click.IntRange(0, 65535), default=8393, show_default=True, help="Port to listen on; 0 takes a free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is every one of this machine's.")
+@click.option(
+    "-p", "--port", type=click.IntRange(0, 65535), default=8393, show_default=True, help="Port to listen on; 0 takes a free one."
+)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is every one of this machine's."
+)
 @click.option("--reload", "reloads", is_flag=True, help="Restart the worker when a source file changes.")
-@click.option("--setup-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="How long set-up may take. [default: no limit]")
+@click.option(
+    "--setup-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long set-up may take. [default: no limit]",
+)
 @project_options
 @container_options
 @click.pass_obj

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,6 @@ from pathlib import Path
 import uvicorn
 
 from drivetrain.cli.terminal import Terminal
-from drivetrain.model.prediction import Log
 from drivetrain.serving.http.application import Application
 from drivetrain.serving.input_files import InputFileLimits, InputFiles
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
@@ -48,7 +47,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def _event_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:  # type: ignore[misc] # a generator of one loop
+def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     import uvloop
 
     loop = uvloop.new_event_loop()
@@ -65,43 +64,39 @@ async def _serve(
     supervisor = Supervisor(
         command,
         SupervisorOptions(concurrency=options.concurrency, setup_timeout=options.setup_timeout),
-        SupervisorHooks(log=lambda log: _pass_on(terminal, log)),
+        SupervisorHooks(log=lambda log: terminal.text(log.data), settled=lambda: _tell_state(supervisor, terminal)),
     )
     server = ModelServer(supervisor, ServerOptions(), InputFiles(InputFileLimits()), mode=command.mode)
     application = Application(server, shut_down=lambda: setattr(http, "should_exit", True))
     http = uvicorn.Server(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none"))
     host, port = listener.getsockname()[:2]
-    async with serving(server, launched):
-        tasks = [asyncio.create_task(_announce(supervisor, terminal, f"http://{_shown_host(host)}:{port}"))]
-        if options.reloads:
-            tasks.append(asyncio.create_task(_reload_on_change(supervisor, command.project.root, terminal)))
-        try:
-            await http.serve(sockets=[listener])
-        finally:
-            for task in tasks:
-                task.cancel()
+    terminal.note(f"Listening on http://{_shown_host(host)}:{port}")
+    async with serving(server, launched), _reloading(options, supervisor, command.project.root, terminal):
+        await http.serve(sockets=[listener])
     return 0
 
 
-async def _announce(supervisor: Supervisor, terminal: Terminal, url: str) -> None:
-    terminal.note(f"Listening on {url}")
-    while True:
-        await supervisor.ready()
-        _tell_state(supervisor, terminal)
-        await supervisor.restarted()
+@contextlib.asynccontextmanager
+async def _reloading(options: ServeOptions, supervisor: Supervisor, root: Path, terminal: Terminal) -> AsyncIterator[None]:
+    if not options.reloads:
+        yield
+        return
+    task = asyncio.create_task(_reload_on_change(supervisor, root, terminal))
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _tell_state(supervisor: Supervisor, terminal: Terminal) -> None:
     setup = supervisor.setup
     if setup.failure is not None:
-        terminal.error(f"set-up failed: {setup.failure.message}", hint="/health-check keeps the log; mend the project and start again")
+        terminal.error(
+            f"set-up failed: {setup.failure.message}", hint="/health-check keeps the log; mend the project and start again"
+        )
     elif supervisor.state is ModelState.READY and setup.completed_at is not None:
         seconds = (setup.completed_at - setup.started_at).total_seconds()
         terminal.note(f"Ready after {seconds:.1f} s")
-
-
-def _pass_on(terminal: Terminal, log: Log) -> None:
-    terminal.text(log.data)
 
 
 async def _reload_on_change(supervisor: Supervisor, root: Path, terminal: Terminal) -> None:

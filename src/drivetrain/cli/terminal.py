@@ -69,9 +69,8 @@ class Terminal:
         """An error in full: its detail, its findings, its sentence, its hint."""
         if error.detail:
             self.quiet(error.detail.rstrip())
-        if isinstance(error, ProjectError):
-            for finding in error.findings:
-                self.finding(finding)
+        for finding in error.findings if isinstance(error, ProjectError) else ():
+            self.finding(finding)
         self.error(error.message, hint=error.hint)
 
     def finding(self, finding: Finding) -> None:

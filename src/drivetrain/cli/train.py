@@ -15,10 +15,26 @@ from drivetrain.model.project import Mode
 
 
 @click.command(name="train", short_help="Run a training.")
-@click.option("-i", "--input", "texts", multiple=True, metavar="NAME=VALUE", help="An input; NAME=@PATH gives a file. Repeat a name for a list.")
-@click.option("-o", "--output", "target", default="weights", show_default=True, metavar="PATH", help="Where the trained weights go.")
+@click.option(
+    "-i",
+    "--input",
+    "texts",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An input; NAME=@PATH gives a file. Repeat a name for a list.",
+)
+@click.option(
+    "-o", "--output", "target", default="weights", show_default=True, metavar="PATH", help="Where the trained weights go."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON object.")
-@click.option("--setup-timeout", type=click.FloatRange(min=0, min_open=True), default=300, show_default=True, metavar="SECONDS", help="How long set-up may take.")
+@click.option(
+    "--setup-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long set-up may take.",
+)
 @project_options
 @container_options
 @click.pass_obj

@@ -106,9 +106,7 @@ class HealthReport(msgspec.Struct, tag="health", frozen=True):
     message: str | None = None
 
 
-WorkerFrame: TypeAlias = (
-    Hello | Loaded | Ready | Broken | OutputItem | LogText | MetricValue | PredictionCompleted | HealthReport
-)
+WorkerFrame: TypeAlias = Hello | Loaded | Ready | Broken | OutputItem | LogText | MetricValue | PredictionCompleted | HealthReport
 
 
 class Load(msgspec.Struct, tag="load", frozen=True):

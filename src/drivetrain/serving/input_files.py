@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drivetrain.model.errors import BadRequest, OutsideFailed
+from drivetrain.model.examination import write_location
 from drivetrain.model.inputs import FilePlace
 from drivetrain.serving.media_type import guess_suffix
 
@@ -89,7 +90,8 @@ class InputFiles:
             async with self._permits:
                 return await self._download(place.value, directory)
         except OSError as error:
-            raise OutsideFailed(f"cannot store the input file for '{place}': {error.strerror or error}") from error
+            name = write_location(place.pointer)
+            raise OutsideFailed(f"cannot store the file for input '{name}': {error.strerror or error}") from error
 
     async def _download(self, url: str, directory: Path) -> Path:
         import anyio
@@ -107,7 +109,7 @@ class InputFiles:
         except httpx.InvalidURL as error:
             raise BadRequest(f"'{url}' is not a URL that can be downloaded: {error}") from error
         except httpx.HTTPError as error:
-            raise OutsideFailed(f"cannot download '{url}': {error or type(error).__name__}") from error
+            raise OutsideFailed(f"cannot download '{url}': {str(error) or type(error).__name__}") from error
         except TimeoutError as error:
             raise OutsideFailed(f"cannot download '{url}': it took longer than {self._limits.time}") from error
         return path

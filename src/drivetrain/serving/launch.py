@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -138,7 +139,5 @@ def _enlarge(pipe: int) -> None:
     if sys.platform == "linux":
         import fcntl
 
-        try:
+        with contextlib.suppress(OSError):  # over the user's limit for pipes: the default will do
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _LOG_PIPE_BYTES)
-        except OSError:  # over the user's limit for pipes: the default will do
-            pass

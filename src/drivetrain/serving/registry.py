@@ -33,9 +33,9 @@ class Registry:
         """Move a run to those that have ended, and forget what need not be kept any longer."""
         del self._open[run.id]
         self._ended[run.id] = run
-        while len(self._ended) > self._keep or self._is_stale(next(iter(self._ended.values())), now):
-            _, forgotten = self._ended.popitem(last=False)
-            forgotten.discard_files()
+        while self._must_forget(oldest := next(iter(self._ended.values())), run, now):
+            del self._ended[oldest.id]
+            oldest.discard_files()
 
     def get(self, run_id: str) -> Run | None:
         """The run of that id, under way or ended."""
@@ -49,6 +49,8 @@ class Registry:
         """How many are under way."""
         return len(self._open)
 
-    def _is_stale(self, run: Run, now: datetime) -> bool:
-        completed_at = run.prediction.completed_at
-        return completed_at is not None and now - completed_at > self._keep_for
+    def _must_forget(self, oldest: Run, latest: Run, now: datetime) -> bool:
+        if oldest is latest:
+            return False
+        completed_at = oldest.prediction.completed_at
+        return len(self._ended) > self._keep or (completed_at is not None and now - completed_at > self._keep_for)

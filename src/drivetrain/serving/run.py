@@ -60,7 +60,7 @@ class Run:
         self.prediction.apply(event)
         for watcher in self._watchers:
             watcher(event)
-        if self.is_finished and self._finished is not None:
+        if isinstance(event, Completed) and self._finished is not None:
             self._finished.set()
 
     def complete(self, status: Status, failure: Failure | None = None) -> None:

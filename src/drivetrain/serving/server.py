@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -202,14 +202,14 @@ class ModelServer:
             if not run.is_finished:  # canceled meanwhile
                 self.supervisor.submit(run)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._preparing.add(task)
         task.add_done_callback(self._preparing.discard)
 
 
 @contextlib.asynccontextmanager
-async def serving(server: ModelServer, first: LaunchedWorker | None = None) -> Any:
+async def serving(server: ModelServer, first: LaunchedWorker | None = None) -> AsyncIterator[ModelServer]:
     """Start a model server, and stop it at the end whatever happens."""
     try:
         server.start(first)

@@ -79,10 +79,12 @@ class SupervisorHooks:
         approve: Called with the signature before the first set-up; an error it raises stops the start and is raised from
             ``ready``.
         log: Text of a worker that belongs to no prediction.
+        settled: Called when a start (or a reload) has ended, in readiness or in failure.
     """
 
     approve: Callable[[Signature], None] = field(default=lambda _signature: None)
     log: Callable[[Log], None] = field(default=lambda _log: None)
+    settled: Callable[[], None] = field(default=lambda: None)
 
 
 class Supervisor:
@@ -108,7 +110,6 @@ class Supervisor:
         self._timers: set[asyncio.TimerHandle] = set()
         self._start_error: DrivetrainError | None = None
         self._settled = asyncio.Event()
-        self._restarted = asyncio.Event()
 
     @property
     def capacity(self) -> int:
@@ -138,11 +139,6 @@ class Supervisor:
         await self._settled.wait()
         if self._start_error is not None:
             raise self._start_error
-
-    async def restarted(self) -> None:
-        """Wait until a reload begins."""
-        self._restarted.clear()
-        await self._restarted.wait()
 
     def submit(self, run: Run) -> None:
         """Run a prediction as soon as a slot is free, after those submitted before."""
@@ -183,7 +179,6 @@ class Supervisor:
         self.signature = None
         self._deaths.clear()
         self._settled.clear()
-        self._restarted.set()
         await self._end_workers(grace=timedelta(seconds=10))
         self.start()
 
@@ -241,7 +236,7 @@ class Supervisor:
         if self.state is ModelState.STARTING:
             self.state = ModelState.READY
             self.setup.completed_at = now()
-            self._settled.set()
+            self._settle()
         self._assign()
 
     def worker_broken(self, worker: Worker, stage: str, failure: WireFailure) -> None:
@@ -280,7 +275,11 @@ class Supervisor:
         self.setup.completed_at = now()
         self.setup.stage = stage
         self.setup.failure = failure
+        self._settle()
+
+    def _settle(self) -> None:
         self._settled.set()
+        self._hooks.settled()
 
     def _give_up(self) -> None:
         if self._workers:  # the others carry on

@@ -250,7 +250,6 @@ class Worker:
             self._health = None
 
 
-
 def _output(wire: WireOutput) -> OutputValue:
     return OutputValue(
         value=wire.value,

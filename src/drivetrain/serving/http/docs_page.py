@@ -6,8 +6,10 @@ DOCS_PAGE = b"""<!doctype html>
 <style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c1e21}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}code,pre,textarea{font:13px/1.45 ui-monospace,monospace}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
-pre,textarea{background:#f5f6f7;border:1px solid #ddd;border-radius:4px;padding:.7rem;width:100%;box-sizing:border-box;overflow:auto}
+table{border-collapse:collapse;width:100%}
+td,th{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
+pre,textarea{background:#f5f6f7;border:1px solid #ddd;border-radius:4px;padding:.7rem}
+pre,textarea{width:100%;box-sizing:border-box;overflow:auto}
 textarea{min-height:8rem}button{font:inherit;padding:.4rem 1rem;margin:.5rem 0}
 </style>
 <h1>Model API</h1>

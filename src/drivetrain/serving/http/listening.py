@@ -37,7 +37,9 @@ def _explain(error: OSError, host: str, port: int) -> Misuse | OutsideFailed:
     if error.errno == errno.EADDRINUSE:
         return Misuse(f"port {port} is in use by another program", hint="choose another with --port, or --port 0 for a free one")
     if error.errno == errno.EADDRNOTAVAIL:
-        return Misuse(f"'{host}' is not an address of this machine", hint="127.0.0.1 is this machine alone, 0.0.0.0 every address it has")
+        return Misuse(
+            f"'{host}' is not an address of this machine", hint="127.0.0.1 is this machine alone, 0.0.0.0 every address it has"
+        )
     if error.errno == errno.EACCES:
         return Misuse(f"port {port} is reserved for the administrator", hint="choose one from 1024 up with --port")
     return OutsideFailed(f"cannot listen on {host}:{port}: {error.strerror}")

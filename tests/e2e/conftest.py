@@ -1,0 +1,137 @@
+"""Start the product as a user does: the installed command, in a project's directory, as a process of its own."""
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import textwrap
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+DRIVETRAIN = Path(sys.executable).parent / "drivetrain"
+
+
+@dataclass
+class Project:
+    """A directory with a cog.yaml and a predictor, and ways to use it."""
+
+    root: Path
+    python: Path = Path(sys.executable)
+    environ: dict = field(default_factory=dict)
+
+    def environment(self):
+        kept = {name: os.environ[name] for name in ("HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
+        path = os.pathsep.join([str(self.python.parent), "/usr/bin", "/bin"])
+        return {**kept, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", **self.environ}
+
+    def write(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    def cli(self, *arguments, env="host", stdin="", cwd=None):
+        """Run a command to its end."""
+        realisation = ["--env", env] if env and arguments[0] in ("run", "predict", "train", "serve", "exec") else []
+        command = [str(DRIVETRAIN), arguments[0], *realisation, *arguments[1:]]
+        return subprocess.run(
+            command, cwd=cwd or self.root, env=self.environment(), input=stdin, capture_output=True, text=True, timeout=120
+        )
+
+    def run(self, *arguments, **options):
+        return self.cli("run", *arguments, **options)
+
+    def start(self, *arguments, **options):
+        """Start `run` and leave it running."""
+        command = [str(DRIVETRAIN), "run", "--env", "host", *arguments]
+        return subprocess.Popen(command, cwd=self.root, env=self.environment(), text=True, **options)
+
+    @contextlib.contextmanager
+    def serve(self, *arguments, ready=True, env="host"):
+        """Serve on a free port, and see the server stopped at the end."""
+        command = [str(DRIVETRAIN), "serve", "--port", "0", "--env", env, *arguments]
+        process = subprocess.Popen(command, cwd=self.root, env=self.environment(), stderr=subprocess.PIPE, text=True)
+        server = Server(process)
+        try:
+            server.base = server.wait_for("Listening on ").rpartition(" ")[2]
+            if ready:
+                server.wait_for("Ready after")
+            server.client = httpx.Client(base_url=server.base, timeout=60)
+            yield server
+        finally:
+            if server.client is not None:
+                server.client.close()
+            process.terminate()
+            try:
+                process.wait(timeout=60)
+            finally:
+                process.kill()
+                process.wait()
+                server.reader.join()
+                process.stderr.close()
+
+
+class Server:
+    """A `drivetrain serve` under way; its stderr is read as it comes."""
+
+    def __init__(self, process):
+        self.process = process
+        self.base = ""
+        self.client = None
+        self.lines = []
+        self._queue = queue.Queue()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            self._queue.put(line)
+        self._queue.put(None)
+
+    def wait_for(self, text):
+        """The next line of stderr that holds the text."""
+        while (line := self._queue.get(timeout=60)) is not None:
+            if text in line:
+                return line.rstrip("\n")
+        raise AssertionError(f"the server ended without saying {text!r}: {''.join(self.lines)}")
+
+    def predict(self, _prefer=None, **inputs):
+        """POST a prediction; the response's JSON."""
+        headers = {"Prefer": _prefer} if _prefer else {}
+        return self.client.post("/predictions", json={"input": inputs}, headers=headers).json()
+
+    def health(self):
+        return self.client.get("/health-check").json()
+
+    def wait_until(self, run_id, predicate):
+        """Ask for a prediction until it is as wanted; each answer is a signal, so no time is slept."""
+        while True:
+            body = self.client.get(f"/predictions/{run_id}").json()
+            if predicate(body):
+                return body
+
+    def wait_for_health(self, *statuses):
+        while (status := self.health()["status"]) not in statuses:
+            pass
+        return status
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Make a project from a predictor's source."""
+
+    def make(source, *, config="predict: predict.py:Predictor\n", **options):
+        made = Project(tmp_path / "project", **options)
+        made.root.mkdir()
+        made.write("predict.py", source)
+        made.write("cog.yaml", config)
+        made.environ.setdefault("DRIVETRAIN_CACHE_DIR", str(tmp_path / "cache"))
+        return made
+
+    return make

@@ -1,0 +1,68 @@
+"""Both halves of the frame protocol agree, whatever the bytes are cut into."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drivetrain.model.errors import InternalError
+from drivetrain.serving import frames
+from drivetrain_worker import protocol
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+server_frames = st.sampled_from([frames.CheckHealth(), frames.Stop()]) | st.builds(frames.Cancel, id=st.text())
+
+
+def test_the_two_halves_state_the_same_version_and_limit():
+    assert (frames.VERSION, frames.MAXIMUM_FRAME_BYTES) == (protocol.VERSION, protocol.MAXIMUM_FRAME_BYTES)
+
+
+@given(json_values, st.integers(1, 7))
+def test_a_workers_frame_arrives_as_it_was_sent_in_pieces_of_any_size(value, size):
+    sent = protocol.encode({"type": "output", "id": "p", "output": {"value": value}})
+    decoder = frames.FrameDecoder()
+    received = [frame for start in range(0, len(sent), size) for frame in decoder.feed(sent[start : start + size])]
+    assert received == [frames.OutputItem(id="p", output=frames.WireOutput(value=value))]
+
+
+@given(st.lists(server_frames, max_size=5), st.integers(1, 7))
+def test_a_servers_frames_arrive_in_order_in_pieces_of_any_size(sent, size):
+    data = b"".join(frames.encode(frame) for frame in sent)
+    decoder = protocol.FrameDecoder()
+    received = [frame for start in range(0, len(data), size) for frame in decoder.feed(data[start : start + size])]
+    assert [frame["type"] for frame in received] == [frame.__struct_config__.tag for frame in sent]
+
+
+def test_a_lone_surrogate_does_not_make_a_frame_unreadable():
+    sent = protocol.encode({"type": "log", "id": "p", "source": "stdout", "data": "a\ud800b"})
+    assert frames.FrameDecoder().feed(sent)[0].data == "a?b"
+
+
+@pytest.mark.parametrize("payload", [b"{", b"[]", b'{"type": "nonsense"}', b'{"type": "output"}', b"\xff"])
+def test_what_is_not_a_frame_is_refused(payload):
+    with pytest.raises(InternalError, match="not the protocol's"):
+        frames.FrameDecoder().feed(struct.pack(">I", len(payload)) + payload)
+
+
+def test_an_announcement_beyond_the_limit_is_refused_before_its_bytes_come():
+    with pytest.raises(InternalError, match="announced"):
+        frames.FrameDecoder().feed(struct.pack(">I", frames.MAXIMUM_FRAME_BYTES + 1))
+
+
+def test_numbers_that_json_does_not_know_are_refused_by_the_worker():
+    with pytest.raises(ValueError, match="JSON"):
+        protocol.encode({"value": float("nan")})
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_waited_for_or_refused(data):
+    try:
+        received = frames.FrameDecoder().feed(data)
+    except InternalError:
+        return
+    assert isinstance(received, list)
