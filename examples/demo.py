@@ -65,7 +65,7 @@ def show_what_is_next() -> None:
     source {shown(DRIVETRAIN.parent / "activate")}
     (cd {shown(EXAMPLES / "stream")} && drivetrain run -i words=40)           # text, word by word
     (cd {shown(EXAMPLES / "ocr")} && drivetrain serve)                        # the model over HTTP
-    (mkdir my-model && cd my-model && drivetrain init)              # a project of your own
+    (mkdir my-model && cd my-model && drivetrain init)           # a project of your own
 
 More in {shown(EXAMPLES / "README.md")}."""
     )

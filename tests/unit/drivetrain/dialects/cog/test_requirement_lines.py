@@ -1,6 +1,10 @@
 """Requirement lines come out in one normal form, and what is wrong in them has its file and line."""
 
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drivetrain.dialects.cog.findings import Findings
 from drivetrain.dialects.cog.requirement_lines import requirements_of_file, requirements_of_items
@@ -130,3 +134,16 @@ def test_options_that_change_nothing_are_left_out_with_a_warning(tmp_path):
 
 def test_a_file_that_is_not_utf8_names_the_line(tmp_path):
     assert read(tmp_path, b"numpy\n\xff\xfa\n") == ((), [("not-utf8", "requirements.txt:2")])
+
+
+CRUMBS = st.sampled_from(
+    ["-r ", "-c", "-e ", "--hash=", " -f ", "cog", "torch", "==", "@ ", "./", "[x]", ";", "\\", "\n", "#", "'", "\x00"]
+)
+
+
+@given(st.lists(CRUMBS | st.text(max_size=4), max_size=8).map("".join))
+def test_no_line_makes_it_raise(text):
+    findings = Findings("cog.yaml")
+    nowhere = Path("/nonexistent/project")
+    lines = requirements_of_items([Text(text=text, line=1)], file=nowhere / "cog.yaml", root=nowhere, findings=findings)
+    assert all(line == line.strip() for line in lines)
