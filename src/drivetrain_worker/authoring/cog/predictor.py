@@ -22,8 +22,8 @@ class BaseRunner:
 
     scope = _CurrentScope()
 
-    def setup(self, weights: Any = None) -> None:
-        """Load the model. ``weights`` is where ``COG_WEIGHTS`` points, if a subclass has the parameter."""
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        """Load the model. A subclass that gives it a parameter ``weights`` is told where ``COG_WEIGHTS`` points."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run one prediction."""

@@ -9,7 +9,7 @@ import io
 import os
 import pathlib
 import sys
-from typing import Any, AsyncIterator, Dict, Iterator, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, AsyncIterator, Dict, Iterator, Optional, TypeVar, Union
 
 from cog.input import Input as Input  # older releases had it here
 
@@ -242,32 +242,35 @@ class Secret(_Field):
         return hash((Secret, self._value))
 
 
-class _Iterated(_Field):
-    """What pydantic asks of the iterator types, which authors may have in models of older projects."""
+if TYPE_CHECKING:  # a generator function may be annotated with these, but not with a class that derives from them
+    ConcatenateIterator = Iterator
+    AsyncConcatenateIterator = AsyncIterator
+else:
 
-    __slots__ = ()
+    class _Iterated(_Field):
+        """What pydantic asks of the iterator types, which authors may have in models of older projects."""
 
-    @classmethod
-    def validate(cls, value: Any) -> Any:
-        """Any iterator will do."""
-        return value
+        __slots__ = ()
 
-    @classmethod
-    def _json_schema(cls) -> Dict[str, Any]:
-        return {
-            "type": "array",
-            "items": {"type": "string"},
-            "x-cog-array-type": "iterator",
-            "x-cog-array-display": "concatenate",
-        }
+        @classmethod
+        def validate(cls, value: Any) -> Any:
+            """Any iterator will do."""
+            return value
 
+        @classmethod
+        def _json_schema(cls) -> Dict[str, Any]:
+            return {
+                "type": "array",
+                "items": {"type": "string"},
+                "x-cog-array-type": "iterator",
+                "x-cog-array-display": "concatenate",
+            }
 
-class ConcatenateIterator(_Iterated, Iterator[Item]):
-    """Return annotation of a generator whose items make one text when put together."""
+    class ConcatenateIterator(_Iterated, Iterator[Item]):
+        """Return annotation of a generator whose items make one text when put together."""
 
-
-class AsyncConcatenateIterator(_Iterated, AsyncIterator[Item]):
-    """Return annotation of an async generator whose items make one text when put together."""
+    class AsyncConcatenateIterator(_Iterated, AsyncIterator[Item]):
+        """Return annotation of an async generator whose items make one text when put together."""
 
 
 Weights = Union[File, Path, str]
