@@ -230,6 +230,9 @@ class TypeReader:
         """A class that is none of those known by identity, but may derive from one."""
         import io
 
+        for plain in (bool, str, int, float):
+            if issubclass(cls, plain):
+                return self._simple[plain]
         if issubclass(cls, os.PathLike):
             return self._simple[os.PathLike]
         if issubclass(cls, io.IOBase) or cls in (typing.IO, typing.BinaryIO, typing.TextIO):

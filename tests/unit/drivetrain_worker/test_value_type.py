@@ -66,10 +66,6 @@ def wire(annotation, **names):
     return TypeReader(names).read(annotation, place="input 'x'").wire
 
 
-def kinds(annotation):
-    return wire(annotation)["kind"]
-
-
 @pytest.mark.parametrize(
     ("annotation", "kind"),
     [
@@ -104,6 +100,11 @@ def test_collections_are_lists(annotation):
 @pytest.mark.parametrize("annotation", [list, List, tuple, set, deque, Tuple])
 def test_bare_collections_hold_anything(annotation):
     assert wire(annotation) == {"kind": "list", "items": {"kind": "any"}}
+
+
+@pytest.mark.parametrize(("base", "kind"), [(str, "string"), (int, "integer"), (float, "number")])
+def test_a_kind_of_text_or_number_is_text_or_a_number(base, kind):
+    assert wire(type("Constrained", (base,), {})) == {"kind": kind}
 
 
 def test_a_tuple_of_several_types_is_a_list_of_either():
