@@ -10,7 +10,7 @@ from drivetrain.model.errors import BadRequest
 from drivetrain.model.examination import Examination, FilePlace, LocalFile, Location, Problem
 from drivetrain.model.signature import Signature
 from drivetrain.model.text_inputs import parse_text
-from drivetrain.model.type_check import FieldsCheck
+from drivetrain.model.type_check import FieldsCheck, check_any
 
 __all__ = [
     "CheckedInputs",
@@ -94,7 +94,7 @@ class InputChecker:
         examination = Examination(local_files)
         checked, unknown = self._check_fields(values, (), examination)
         if unknown and self.signature.accepts_extra:
-            checked.update((name, values[name]) for name in unknown)
+            checked.update((name, check_any(values[name], (name,), examination)) for name in unknown)
             unknown = []
         if unknown and strict:
             examination.problems += (_unknown_input(name, self.signature) for name in unknown)

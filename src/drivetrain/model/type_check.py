@@ -121,9 +121,12 @@ def _check_null(value: Any, location: Location, examination: Examination) -> Any
         examination.refuse(location, "type", f"must be null, not {coercion.describe(value)}")
 
 
-def _check_any(value: Any, location: Location, examination: Examination) -> Any:
+def check_any(value: Any, location: Location, examination: Examination) -> Any:
+    """Take every JSON value. A file of this machine becomes its path, for untyped code that opens what it is given."""
     if isinstance(value, LocalFile):
-        examination.refuse(location, "type", f"takes a JSON value, not {value}")
+        return _FILE_CHECK(value, location, examination)
+    if isinstance(value, list) and any(isinstance(item, LocalFile) for item in value):
+        return [check_any(item, (*location, index), examination) for index, item in enumerate(value)]
     return value
 
 
@@ -159,15 +162,17 @@ def _file_check(kind: Kind) -> Check:
     return check
 
 
+_FILE_CHECK = _file_check(Kind.PATH)
+
 _PLAIN_CHECKS: Mapping[Kind, Check] = {
     Kind.STRING: _coercing_check(str, coercion.to_string),
     Kind.INTEGER: _coercing_check(int, coercion.to_integer),
     Kind.NUMBER: _check_number,
     Kind.BOOLEAN: _coercing_check(bool, coercion.to_boolean),
     Kind.NULL: _check_null,
-    Kind.ANY: _check_any,
+    Kind.ANY: check_any,
     Kind.OBJECT: _check_object,
-    Kind.PATH: _file_check(Kind.PATH),
+    Kind.PATH: _FILE_CHECK,
     Kind.FILE: _file_check(Kind.FILE),
     Kind.SECRET: _check_secret,
 }

@@ -1,0 +1,1 @@
+"""Read Python source without running it: names, constants, annotations, parameters."""
