@@ -17,6 +17,14 @@ Pointer = Tuple[Union[str, int], ...]
 #: Copies a file, given by its path or as a binary reader, under a name like the one given; returns where it now is.
 Save = Callable[[Any, str], str]
 
+#: Types of the standard library that have an obvious JSON form, by name so that their modules need not be imported.
+_STANDARD_TYPES: Dict[str, Callable[[Any], Any]] = {
+    "datetime.timedelta": lambda value: value.total_seconds(),
+    "decimal.Decimal": float,
+    "fractions.Fraction": float,
+    "uuid.UUID": str,
+}
+
 #: A declared type that says nothing.
 _UNDECLARED: Dict[str, Any] = {"kind": "any"}
 
@@ -136,7 +144,7 @@ class _Encoder:
     def _mapping(self, value: Any, pointer: Pointer, declared: Dict[str, Any]) -> Dict[str, Any]:
         encoded = {}
         for key, item in value.items():
-            name = str(key.value if isinstance(key, Enum) else key)
+            name = key if type(key) is str else _key_text(key)
             encoded[name] = self.encode(item, (*pointer, name), _inside(declared, name))
         return encoded
 
@@ -176,6 +184,9 @@ class _Encoder:
             raise OutputError(
                 pointer, "is of type '%s'; write it to a file and return its Path, or decode it" % type(value).__name__
             )
+        standard = _STANDARD_TYPES.get(_qualified(value))
+        if standard is not None:
+            return self.encode(standard(value), pointer, declared)
         if callable(getattr(value, "isoformat", None)):
             return value.isoformat()
         if callable(getattr(value, "tolist", None)):  # arrays and scalars of numpy, and tensors
@@ -235,6 +246,15 @@ def _path_of(file: Any) -> Optional[str]:
 def _answers(file: Any, question: str) -> bool:
     ask = getattr(file, question, None)
     return ask is not None and bool(ask())
+
+
+def _key_text(key: Any) -> str:
+    """A dictionary's key as JSON writes it."""
+    if isinstance(key, Enum):
+        return _key_text(key.value)
+    if key is None:
+        return "null"
+    return str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def _is_secret(value: Any) -> bool:

@@ -6,10 +6,12 @@ import os
 import tempfile
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path as PlainPath
 from typing import Any, List, Optional
+from uuid import UUID
 
 import pytest
 from cog import BaseModel, Path, Secret
@@ -73,7 +75,10 @@ def test_plain_values_stay_what_they_are_also_when_falsy(result):
     [
         (Color.RED, "red"),
         (Level.LOW, 1),
-        ({Color.RED: {1: 2}}, {"red": {"1": 2}}),
+        ({Color.RED: {1: 2, None: 3, False: 4}}, {"red": {"1": 2, "null": 3, "false": 4}}),
+        (timedelta(minutes=1), 60.0),
+        (Decimal("1.5"), 1.5),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         ((1, 2), [1, 2]),
         ({"a"}, ["a"]),
         (frozenset({1}), [1]),

@@ -22,7 +22,8 @@ _MODES = {"replace": "replace", "incr": "increment", "increment": "increment", "
 class Metrics:
     """The metrics of a prediction: ``metrics["tokens"] = 42``, ``del metrics["tokens"]``, ``metrics.record(…)``.
 
-    A metric keeps the type it was first given until it is deleted. Outside a prediction everything is accepted and nothing happens.
+    A metric keeps the type it was first given until it is deleted; anything may be appended. Outside a prediction everything is
+    accepted and nothing happens.
     """
 
     def __init__(self, sink: Optional[Sink]) -> None:
@@ -52,7 +53,8 @@ class Metrics:
             self._sink(name, None, "replace")
             return
         plain = _plain(name, value)
-        self._check_kind(name, _kind(plain), mode)
+        if mode != "append":
+            self._check_kind(name, _kind(plain), mode)
         self._sink(name, plain, _MODES[mode])
 
     def delete(self, name: str) -> None:
@@ -63,9 +65,7 @@ class Metrics:
     __delitem__ = delete
 
     def _check_kind(self, name: str, kind: str, mode: str) -> None:
-        if mode == "append":
-            kind = "list"
-        elif _MODES[mode] == "increment" and kind != "number":
+        if _MODES[mode] == "increment" and kind != "number":
             raise TypeError("metric '%s' cannot be incremented by a %s; give a number" % (name, kind))
         before = self._kinds.setdefault(name, kind)
         if before != kind:

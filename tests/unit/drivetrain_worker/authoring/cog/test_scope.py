@@ -72,6 +72,7 @@ def test_a_metric_keeps_its_type_until_it_is_deleted(recorded):
         scope.record_metric("a", "x")
     scope.record_metric("a", None)
     scope.record_metric("a", "x")
+    scope.record_metric("a", 1, mode="append")
 
 
 def test_only_numbers_are_incremented(recorded):
