@@ -57,7 +57,9 @@ def encode(value: Any, save: Save, declared: Optional[Dict[str, Any]] = None) ->
         OutputError: Something in the value has no JSON form, or a file is not there.
     """
     kind = type(value)
-    if value is None or kind is bool or kind is int or (kind is str and (declared is None or declared["kind"] == "string")):
+    if value is None or kind is bool or kind is int or (kind is float and value - value == 0):
+        return value, []
+    if kind is str and (declared is None or declared["kind"] in ("string", "any")):
         return value, []
     encoder = _Encoder(save)
     return encoder.encode(value, (), declared or _UNDECLARED), encoder.files
