@@ -238,8 +238,7 @@ def test_ctrl_c_cancels_the_prediction_so_that_the_model_can_clean_up(project):
         """
     )
     with made.start(stderr=subprocess.PIPE) as process:
-        while "running" not in process.stderr.readline():
-            pass
+        assert "running\n" in iter(process.stderr.readline, "")
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert "cleaned up" in rest

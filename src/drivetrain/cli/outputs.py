@@ -122,7 +122,7 @@ class Printer:
         value, paths = place_files(output, self._names, prefix)
         for path in paths:
             self._terminal.note(f"Written output to: {path}")
-        if output.files and output.files[0].pointer == ():
+        if _is_only_files(output):
             return
         if value is None and not self._streams:
             self._terminal.warn("the model gave no output")
@@ -132,6 +132,12 @@ class Printer:
         _write(text + end)
         if text + end:
             self._ends_line = (text + end).endswith("\n")
+
+
+def _is_only_files(output: OutputValue) -> bool:
+    """Whether nothing is left to print once the files are in their places: a lone file, or a list of files."""
+    pointers = [file.pointer for file in output.files]
+    return pointers == [()] or (isinstance(output.value, list) and pointers == [(index,) for index in range(len(output.value))] != [])
 
 
 def place_files(output: OutputValue, names: FileNames, prefix: tuple[str | int, ...]) -> tuple[Any, list[Path]]:

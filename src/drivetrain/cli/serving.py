@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -68,12 +69,38 @@ async def _serve(
     )
     server = ModelServer(supervisor, ServerOptions(), InputFiles(InputFileLimits()), mode=command.mode)
     application = Application(server, shut_down=lambda: setattr(http, "should_exit", True))
-    http = uvicorn.Server(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none"))
+    http = _HttpServer(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none"))
     host, port = listener.getsockname()[:2]
     terminal.note(f"Listening on http://{_shown_host(host)}:{port}")
     async with serving(server, launched), _reloading(options, supervisor, command.project.root, terminal):
-        await http.serve(sockets=[listener])
+        with _stopped_by_signals(http):
+            await http.serve(sockets=[listener])
     return 0
+
+
+class _HttpServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own way ends the process by the signal it has caught, before the model's worker and files are seen to.
+        yield
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(http: uvicorn.Server) -> Iterator[None]:
+    """The first SIGINT or SIGTERM lets what runs finish, the second does not."""
+
+    def stop() -> None:
+        http.force_exit = http.should_exit
+        http.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
 
 
 @contextlib.asynccontextmanager

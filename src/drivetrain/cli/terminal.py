@@ -69,9 +69,11 @@ class Terminal:
         """An error in full: its detail, its findings, its sentence, its hint."""
         if error.detail:
             self.quiet(error.detail.rstrip())
-        for finding in error.findings if isinstance(error, ProjectError) else ():
+        findings = error.findings if isinstance(error, ProjectError) else ()
+        for finding in findings:
             self.finding(finding)
-        self.error(error.message, hint=error.hint)
+        if [finding.severity for finding in findings].count(Severity.ERROR) != 1:  # a lone one has said it all
+            self.error(error.message, hint=error.hint)
 
     def finding(self, finding: Finding) -> None:
         """One problem of a project with its remedy."""

@@ -1,4 +1,7 @@
-"""Start the product as a user does: the installed command, in a project's directory, as a process of its own."""
+"""Start the product as a user does: the installed command, in a project's directory, as a process of its own.
+
+Shared by every suite that goes through the public door.
+"""
 
 import contextlib
 import os
@@ -27,7 +30,13 @@ class Project:
     def environment(self):
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
         path = os.pathsep.join([str(self.python.parent), "/usr/bin", "/bin"])
-        return {**kept, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", **self.environ}
+        self.temporary.mkdir(exist_ok=True)
+        return {**kept, "PATH": path, "TMPDIR": str(self.temporary), "PYTHONDONTWRITEBYTECODE": "1", **self.environ}
+
+    @property
+    def temporary(self):
+        """Where the product puts files that must be gone when it ends."""
+        return self.root.parent / "temporary"
 
     def write(self, name, text):
         path = self.root / name
@@ -68,7 +77,8 @@ class Project:
                 server.client.close()
             process.terminate()
             try:
-                process.wait(timeout=60)
+                assert process.wait(timeout=60) == 0, "".join(server.lines)
+                assert not list(self.temporary.iterdir()), "the server left files behind"
             finally:
                 process.kill()
                 process.wait()
