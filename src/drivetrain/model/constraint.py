@@ -21,6 +21,8 @@ def constraint_check(field: Field) -> Check | None:
         ProjectError: The author's regular expression is not one.
     """
     type_ = _without_null(field.type)
+    if _is_file(type_):
+        return None
     if isinstance(type_, ListOf):
         item_check = _all_of(_value_checks(field, _without_null(type_.items)))
         checks = [*_length_checks(field), *([_each(item_check)] if item_check else [])]
@@ -31,6 +33,11 @@ def constraint_check(field: Field) -> Check | None:
 
 def _without_null(type_: Type) -> Type:
     return type_.of if isinstance(type_, OptionalOf) else type_
+
+
+def _is_file(type_: Type) -> bool:
+    """Whether values are files; constraints would be asked of their URLs, which is not what the author meant."""
+    return isinstance(type_, Plain) and type_.kind in FILE_KINDS
 
 
 def _length_checks(field: Field) -> list[Check]:
@@ -45,8 +52,8 @@ def _length_checks(field: Field) -> list[Check]:
 
 
 def _value_checks(field: Field, type_: Type) -> list[Check]:
-    if isinstance(type_, Plain) and type_.kind in FILE_KINDS:
-        return []  # they would be asked of the URL
+    if _is_file(type_):
+        return []
     checks = []
     if choices := field.choices:
         message = f"must be one of {list_choices(choices)}"

@@ -69,8 +69,7 @@ def type_schema(type_: Type, components: Components) -> Schema:
         case UnionOf(members):
             return {"anyOf": [type_schema(member, components) for member in members]}
         case EnumOf(name, values):
-            schema = enum_schema(name, values)
-            return components.refer(name, schema) if name else schema
+            return components.refer(name, enum_schema(name, values)) if name else _values_schema(values)
         case ModelOf(name, fields):
             return components.refer(name, object_schema(name, fields, components))
         case IteratorOf(items, concatenate):
@@ -78,15 +77,9 @@ def type_schema(type_: Type, components: Components) -> Schema:
             return {"type": "array", "items": type_schema(items, components), "x-cog-array-type": "iterator", **display}
 
 
-def enum_schema(name: str, values: tuple[Any, ...], description: str = "An enumeration.") -> Schema:
-    """The schema of one of several values."""
-    kinds = {_JSON_TYPES[type(value)] for value in values if type(value) in _JSON_TYPES}
-    return {
-        **({"title": name} if name else {}),
-        **({"type": kinds.pop()} if len(kinds) == 1 else {}),
-        "description": description,
-        "enum": list(values),
-    }
+def enum_schema(name: str, values: tuple[Any, ...]) -> Schema:
+    """The schema of one of several values, for a component."""
+    return {"title": name, "description": "An enumeration.", **_values_schema(values)}
 
 
 def object_schema(title: str, fields: tuple[Field, ...], components: Components) -> Schema:
@@ -119,6 +112,11 @@ def field_schema(field: Field, components: Components) -> Schema:
         "x-cog-accept": field.accept,
     }
     return schema | {word: value for word, value in optional.items() if value is not None}
+
+
+def _values_schema(values: tuple[Any, ...]) -> Schema:
+    kinds = {_JSON_TYPES[type(value)] for value in values if type(value) in _JSON_TYPES}
+    return {"enum": list(values), **({"type": kinds.pop()} if len(kinds) == 1 else {})}
 
 
 _PLAIN: Mapping[Kind, Schema] = {

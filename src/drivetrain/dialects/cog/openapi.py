@@ -94,6 +94,8 @@ def _input_property(field: Field, components: Components) -> Schema:
 def _output_schema(type_: Type, name: str, components: Components) -> Schema:
     if isinstance(type_, ModelOf) and type_.name in ("Output", "TrainingOutput"):
         return object_schema(name, type_.fields, components)
+    if isinstance(type_, EnumOf) and not type_.name:
+        return enum_schema(name, type_.values)
     schema = type_schema(type_, components)
     return schema if "$ref" in schema else {"title": name, **schema}
 
