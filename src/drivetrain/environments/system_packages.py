@@ -1,0 +1,49 @@
+"""Debian packages that a project names and this host lacks: told, since only an image build can install them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from drivetrain.model.finding import Finding, Severity
+from drivetrain.model.project import EnvironmentSpec
+
+
+def missing_packages_finding(spec: EnvironmentSpec) -> Finding | None:
+    """A warning that names the packages that are missing and the command that installs them."""
+    if not spec.system_packages:
+        return None
+    names = " ".join(spec.system_packages)
+    if shutil.which("dpkg-query") is None:
+        return _warning(
+            f"the project asks for system packages that cannot be looked up here: {names}",
+            "if it misses something, install what this system calls them",
+        )
+    missing = missing_packages(spec.system_packages)
+    if not missing:
+        return None
+    return _warning(
+        f"the project asks for system packages that are not installed: {', '.join(missing)}",
+        f"run: sudo apt-get install {' '.join(missing)}",
+    )
+
+
+def missing_packages(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the Debian packages that are not installed, by their bare names."""
+    bare = {name: name.partition("=")[0] for name in names}
+    answer = subprocess.run(
+        ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Abbrev} ${Provides}\n", *bare.values()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    installed = set()
+    for line in answer.stdout.splitlines():
+        package, _, rest = line.partition(" ")
+        if rest.startswith("ii"):
+            installed.add(package)
+    return tuple(name for name, package in bare.items() if package not in installed)
+
+
+def _warning(problem: str, remedy: str) -> Finding:
+    return Finding(severity=Severity.WARNING, code="system-packages-missing", problem=problem, remedy=remedy)
