@@ -79,7 +79,7 @@ class AsynchronousSession:
         run.complete(completed)
 
     async def _call(self, run: Run) -> Frame:
-        with self._model.entry_point.bind(run.values) as arguments:
+        with run.bind() as arguments:
             result = self._model.call(**arguments)
             if inspect.isawaitable(result):
                 result = await result

@@ -11,9 +11,9 @@ import inspect
 import os
 import sys
 from types import ModuleType
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Collection, Dict, Optional
 
-from drivetrain_worker.inputs import bind, open_weights
+from drivetrain_worker.inputs import Bound, bind, open_weights
 from drivetrain_worker.signature import describe, read_parameters, settle_defaults
 
 #: The methods that run a prediction; a class has exactly one of them.
@@ -80,9 +80,9 @@ class EntryPoint:
         instance = self._target()
         return Model(self, getattr(instance, self._method), instance=instance)
 
-    def bind(self, values: Dict[str, Any]) -> Any:
-        """Turn checked JSON inputs into keyword arguments."""
-        return bind(self._parameters, values)
+    def bind(self, values: Dict[str, Any], fetched: Collection[str]) -> Bound:
+        """Turn checked JSON inputs into keyword arguments; ``fetched`` are the paths among them that the server put there."""
+        return bind(self._parameters, values, fetched=fetched)
 
 
 class Model:

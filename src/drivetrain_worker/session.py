@@ -29,18 +29,23 @@ class Run:
 
     Attributes:
         id: As the server named it.
-        values: Checked JSON inputs.
     """
 
     def __init__(self, channel: Channel, model: Model, frame: Frame) -> None:
         from cog._scope import Scope  # the authors' module; on sys.path once the worker has been prepared
 
         self.id: str = frame["id"]
-        self.values: Dict[str, Any] = frame["input"]
+        self._values: Dict[str, Any] = frame["input"]
+        self._fetched = frame.get("fetched") or ()
+        self._entry_point = model.entry_point
         self.scope = Scope(frame.get("context") or {}, self._record_metric, self.id)
         self._channel = channel
         self._output_type: Dict[str, Any] = model.entry_point.output
         self._directory = OutputDirectory(frame["directory"])
+
+    def bind(self) -> Any:
+        """The arguments for the author's function; a context manager that closes the files among them."""
+        return self._entry_point.bind(self._values, self._fetched)
 
     def yielded(self, item: Any) -> None:
         """Report one item of an iterator."""

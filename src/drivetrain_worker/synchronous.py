@@ -71,7 +71,7 @@ class SynchronousSession:
         run.complete(completed)
 
     def _call(self, run: Run) -> Frame:
-        with self._model.entry_point.bind(run.values) as arguments:
+        with run.bind() as arguments:
             result = self._model.call(**arguments)
             if inspect.isawaitable(result):  # a plain function that wraps an async one
                 result = self._wait_for(result)

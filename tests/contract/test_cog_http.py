@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 REFERENCES = {"older": "cog==0.16.12", "newer": "cog==0.23.1"}
 
-SOURCE = '''
+SOURCE = """
 import sys
 from enum import Enum
 from typing import Any, Dict, Iterator, List, Optional
@@ -95,7 +95,7 @@ class Predictor(BasePredictor):
     def state(self, **inputs):
         self.count += 1
         return self.count >= 1
-'''
+"""
 
 
 @dataclass
@@ -128,18 +128,28 @@ def case(name, expected, **inputs):
 CASES = {
     "defaults": case("kinds", succeeded(["str", "int", "float", "bool"])),
     "numbers as text": case("kinds", succeeded(["str", "int", "float", "bool"], newer={"status": 422}), number="5", ratio="0.25"),
-    "a whole float for an integer": case("kinds", succeeded(["str", "int", "float", "bool"], newer={"output": ["str", "float", "float", "bool"]}), number=5.0),
-    "an integer for a float": case("kinds", succeeded(["str", "int", "float", "bool"], newer={"output": ["str", "int", "int", "bool"]}), ratio=2),
+    "a whole float for an integer": case(
+        "kinds", succeeded(["str", "int", "float", "bool"], newer={"output": ["str", "float", "float", "bool"]}), number=5.0
+    ),
+    "an integer for a float": case(
+        "kinds", succeeded(["str", "int", "float", "bool"], newer={"output": ["str", "int", "int", "bool"]}), ratio=2
+    ),
     "a fraction for an integer": case("kinds", Case({}, status=422), number=5.5),
     "a word for an integer": case("kinds", Case({}, status=422), number="five"),
     "above a bound": case("kinds", Case({}, status=422), number=11),
     "below a bound": case("kinds", Case({}, status=422), number=-1),
     "at a bound": case("kinds", succeeded(["str", "int", "float", "bool"]), number=10),
     "too long": case("kinds", Case({}, status=422), text="x" * 21),
-    "a choice": case("echo", succeeded({"text": "text", "number": 1, "ratio": 0.5, "flag": False, "colour": "blue", "words": []}), colour="blue"),
+    "a choice": case(
+        "echo", succeeded({"text": "text", "number": 1, "ratio": 0.5, "flag": False, "colour": "blue", "words": []}), colour="blue"
+    ),
     "no choice": case("echo", Case({}, status=422), colour="green"),
     "an unknown input": case("kinds", succeeded(["str", "int", "float", "bool"]), nonsense=1),
-    "a list": case("echo", succeeded({"text": "text", "number": 1, "ratio": 0.5, "flag": False, "colour": "red", "words": ["a", "b"]}), words=["a", "b"]),
+    "a list": case(
+        "echo",
+        succeeded({"text": "text", "number": 1, "ratio": 0.5, "flag": False, "colour": "red", "words": ["a", "b"]}),
+        words=["a", "b"],
+    ),
     "a list of the wrong things": case("echo", Case({}, status=422, newer={"status": 422}), words=[[1]]),
     "a required input missing": Case({}, status=422),
     "null for what has a default": case("kinds", Case({}, status=422), number=None),
@@ -153,7 +163,14 @@ CASES = {
     "a picture in": case("read", succeeded("x.jpg"), image=data_url("x", "image/jpeg")),
     "a modern picture in": case("read", succeeded("x.webp"), image=data_url("x", "image/webp")),
     "a file out": case("file", succeeded(data_url("hello")), text="hello"),
-    "an exception": case("fail", Case({}, body={"body.status": "failed", "error": "boom", "output": None}, newer={"error": "Prediction failed: Prediction failed: ValueError: boom"})),
+    "an exception": case(
+        "fail",
+        Case(
+            {},
+            body={"body.status": "failed", "error": "boom", "output": None},
+            newer={"error": "Prediction failed: Prediction failed: ValueError: boom"},
+        ),
+    ),
     "an exit": case("leave", Case({}, body={"body.status": "failed"})),
     "state is kept": case("state", succeeded(True)),
 }
@@ -197,13 +214,22 @@ def serve_ours(root):
 def serve_reference(root, name, python):
     """Start a real server; the newer one is given the schema that its build step would have baked in."""
     port = free_port()
-    document = subprocess.run(
-        [sys.executable, "-c", DOCUMENT, str(root)], check=True, capture_output=True, text=True
-    ).stdout
+    document = subprocess.run([sys.executable, "-c", DOCUMENT, str(root)], check=True, capture_output=True, text=True).stdout
     (root / ".cog").mkdir()
     (root / ".cog" / "openapi_schema.json").write_text(document)
-    environ = {**os.environ, "PORT": str(port), "PATH": f"{python.parent}:{os.environ['PATH']}", "COG_PREDICT_TYPE_STUB": "predict.py:Predictor"}
-    with subprocess.Popen([python, "-m", "cog.server.http", "--host", "127.0.0.1"], cwd=root, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    environ = {
+        **os.environ,
+        "PORT": str(port),
+        "PATH": f"{python.parent}:{os.environ['PATH']}",
+        "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
+    }
+    with subprocess.Popen(
+        [python, "-m", "cog.server.http", "--host", "127.0.0.1"],
+        cwd=root,
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         yield from when_ready(name, f"http://127.0.0.1:{port}")
         process.terminate()
 
@@ -280,7 +306,9 @@ def test_what_describes_the_model_is_there(server, path):
 
 def test_an_asynchronous_prediction_is_accepted(server):
     _, client = server
-    while (answer := client.post("/predictions", json={"id": "later", "input": {"case": "zero"}}, headers={"Prefer": "respond-async"})).status_code == 409:
+    while (
+        answer := client.post("/predictions", json={"id": "later", "input": {"case": "zero"}}, headers={"Prefer": "respond-async"})
+    ).status_code == 409:
         pass
     assert (answer.status_code, answer.json()["id"]) == (202, "later")
 

@@ -137,7 +137,9 @@ class Printer:
 def _is_only_files(output: OutputValue) -> bool:
     """Whether nothing is left to print once the files are in their places: a lone file, or a list of files."""
     pointers = [file.pointer for file in output.files]
-    return pointers == [()] or (isinstance(output.value, list) and pointers == [(index,) for index in range(len(output.value))] != [])
+    return pointers == [()] or (
+        isinstance(output.value, list) and pointers == [(index,) for index in range(len(output.value))] != []
+    )
 
 
 def place_files(output: OutputValue, names: FileNames, prefix: tuple[str | int, ...]) -> tuple[Any, list[Path]]:

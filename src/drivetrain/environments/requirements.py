@@ -42,7 +42,7 @@ def installation(requirements: Sequence[str], *, implicit: Sequence[str]) -> Ins
     named = {name for line in lines if (name := canonical_name(line))}
     added = [package for package in implicit if _canonical(package) not in named]
     flags = [flag for line in lines for flag in _flags(line)]
-    return Installation(lines=tuple([*(line for line in lines if not any(_flags(line))), *added]), flags=tuple(flags))
+    return Installation(lines=(*(line for line in lines if not any(_flags(line))), *added), flags=tuple(flags))
 
 
 def canonical_name(line: str) -> str | None:

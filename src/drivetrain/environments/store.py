@@ -55,7 +55,7 @@ def _content(path: Path) -> Iterator[bytes]:
     for directory, subdirectories, files in os.walk(path):
         subdirectories[:] = sorted(name for name in subdirectories if not name.startswith((".", "__pycache__")))
         for name in sorted(files):
-            status = os.stat(os.path.join(directory, name))
+            status = Path(directory, name).stat()
             yield f"{directory}/{name} {status.st_size} {status.st_mtime_ns}".encode()
 
 

@@ -57,8 +57,9 @@ def torch_backend(requirements: Sequence[str], *, gpu: bool, cuda: str | None, p
         return "cpu"
     if cuda is not None:
         return _name(cuda)
-    torch = next((pin[1] for match in family if match[1].lower() == "torch" and (pin := _PIN.search(match[2]))), None)
-    return _name(_CUDA_BY_TORCH[torch][-1]) if torch in _CUDA_BY_TORCH else "auto"
+    pinned = next((pin[1] for match in family if match[1].lower() == "torch" and (pin := _PIN.search(match[2]))), "")
+    known = _CUDA_BY_TORCH.get(pinned)
+    return _name(known[-1]) if known else "auto"
 
 
 def _name(cuda: str) -> str:

@@ -124,13 +124,14 @@ class SetUp(msgspec.Struct, tag="setup", frozen=True):
     concurrency: int
 
 
-class Predict(msgspec.Struct, tag="predict", frozen=True):
-    """Run a prediction; output files go below ``directory``."""
+class Predict(msgspec.Struct, tag="predict", frozen=True, omit_defaults=True):
+    """Run a prediction; output files go below ``directory``. ``fetched`` are the paths in ``input`` that the server put there."""
 
     id: str
     input: dict[str, Any]
     directory: str
     context: dict[str, str] = {}
+    fetched: list[str] = []
 
 
 class Cancel(msgspec.Struct, tag="cancel", frozen=True):

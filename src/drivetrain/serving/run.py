@@ -25,13 +25,14 @@ class Run:
 
     Args:
         prediction: The record; changed only through ``apply``.
-        inputs: Checked JSON inputs; file places hold URLs or paths until they have been fetched, then local paths.
+        inputs: Checked JSON inputs; file places hold URLs or paths until they have been fetched, then the paths in ``fetched``.
         directory: Where its input and output files go; made only when there are any.
     """
 
     def __init__(self, prediction: Prediction, inputs: dict[str, Any], directory: Path) -> None:
         self.prediction = prediction
         self.inputs = inputs
+        self.fetched: list[str] = []
         self.directory = directory
         self.cancel_requested = False
         self.has_files = False

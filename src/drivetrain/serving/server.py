@@ -199,6 +199,7 @@ class ModelServer:
             raise
         else:
             run.inputs = replace_places(checked.values, paths)
+            run.fetched = list(paths.values())
             if not run.is_finished:  # canceled meanwhile
                 self.supervisor.submit(run)
 

@@ -140,6 +140,7 @@ class Worker:
                 input=run.inputs,
                 directory=str(run.directory / "outputs"),
                 context=dict(prediction.context),
+                fetched=run.fetched,
             )
         )
 

@@ -20,11 +20,11 @@ def test_the_authors_words_are_used_where_they_say_something(error, message):
 
 
 def test_an_exception_whose_text_fails_is_still_named():
-    class Broken(Exception):
+    class BrokenError(Exception):
         def __str__(self):
             raise RuntimeError
 
-    assert message_of(Broken()) == "Broken"
+    assert message_of(BrokenError()) == "BrokenError"
 
 
 def test_a_syntax_error_names_its_place(tmp_path):
