@@ -127,7 +127,9 @@ class Scope:
             case Module(source):
                 return self._in_module(source, name) or self._submodule(source, name)
             case Class():
-                return owner.body._in_class(owner.node, name) or self._in_bases(owner, name)  # noqa: SLF001 (of the same class)
+                holders = (one for one in self.lineage(owner) if isinstance(one, Class) and name in self.tree.bindings_of(one.node))
+                holder = next(holders, None)
+                return None if holder is None else holder.body._in_class(holder.node, name)  # noqa: SLF001 (of the same class)
             case _:
                 return None
 
@@ -163,12 +165,6 @@ class Scope:
     def _in_class(self, class_: ast.ClassDef, name: str) -> Meaning | None:
         bound = self.tree.bindings_of(class_).find(name)
         return None if bound is None else self._meaning(bound)
-
-    def _in_bases(self, class_: Class, name: str) -> Meaning | None:
-        for base in self.bases(class_):
-            if isinstance(base, Class) and (found := self.member(base, name)) is not None:
-                return found
-        return None
 
     def _in_module(self, source: SourceFile, name: str) -> Meaning | None:
         search = (source, name)
