@@ -43,7 +43,7 @@ class Predictor(BasePredictor):
         ratio: float = Input(default=0.5),
         flag: bool = Input(default=False),
         colour: str = Input(default="red", choices=["red", "blue"]),
-        image: Path = Input(default=None),
+        image: Optional[Path] = Input(default=None),
         words: List[str] = Input(default=[]),
     ) -> Any:
         return getattr(self, case)(text=text, number=number, ratio=ratio, flag=flag, colour=colour, image=image, words=words)
@@ -100,13 +100,14 @@ class Predictor(BasePredictor):
 
 @dataclass
 class Case:
-    """Inputs and what is answered; `older` and `newer` hold what a reference answers otherwise."""
+    """Inputs and what is answered; `older` and `newer` hold what a reference answers otherwise, `breaks` which of them end by it."""
 
     inputs: dict
     status: int = 200
     body: dict = field(default_factory=dict)
     older: dict = field(default_factory=dict)
     newer: dict = field(default_factory=dict)
+    breaks: tuple = ()
 
     def expected(self, name):
         return {"status": self.status, **self.body, **getattr(self, name, {})}
@@ -171,7 +172,7 @@ CASES = {
             newer={"error": "Prediction failed: Prediction failed: ValueError: boom"},
         ),
     ),
-    "an exit": case("leave", Case({}, body={"body.status": "failed"})),
+    "an exit": case("leave", Case({}, body={"body.status": "failed"}, breaks=("older",))),
     "state is kept": case("state", succeeded(True)),
 }
 
@@ -273,6 +274,8 @@ def ask(client, inputs):
 def test_an_answer_is_what_the_contract_says(server, name):
     which, client = server
     case = CASES[name]
+    if which in case.breaks:
+        pytest.skip(f"the {which} server does not survive this")
     answer = ask(client, case.inputs)
     expected = case.expected(which)
     got = {"status": answer.status_code}
