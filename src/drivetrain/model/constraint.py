@@ -8,7 +8,8 @@ from typing import Any
 
 from drivetrain.model.coercion import list_choices
 from drivetrain.model.errors import ProjectError
-from drivetrain.model.examination import Check, Examination, Location
+from drivetrain.model.examination import Check, Examination
+from drivetrain.model.json_value import Pointer
 from drivetrain.model.signature import FILE_KINDS, Field, ListOf, OptionalOf, Plain, Type
 
 
@@ -72,7 +73,7 @@ def _value_checks(field: Field, type_: Type) -> list[Check]:
 
 
 def _refusing(is_wrong: Callable[[Any], bool], type_: str, message: str) -> Check:
-    def check(value: Any, location: Location, examination: Examination) -> Any:
+    def check(value: Any, location: Pointer, examination: Examination) -> Any:
         if value is not None and is_wrong(value):
             examination.refuse(location, type_, message)
 
@@ -83,7 +84,7 @@ def _all_of(checks: list[Check]) -> Check | None:
     if len(checks) < 2:
         return checks[0] if checks else None
 
-    def check_all(value: Any, location: Location, examination: Examination) -> Any:
+    def check_all(value: Any, location: Pointer, examination: Examination) -> Any:
         for check in checks:
             check(value, location, examination)
 
@@ -91,7 +92,7 @@ def _all_of(checks: list[Check]) -> Check | None:
 
 
 def _each(check: Check) -> Check:
-    def check_each(value: Any, location: Location, examination: Examination) -> Any:
+    def check_each(value: Any, location: Pointer, examination: Examination) -> Any:
         for index, item in enumerate(value or ()):
             check(item, (*location, index), examination)
 

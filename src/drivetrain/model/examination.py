@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from drivetrain.model.json_value import Pointer
 from drivetrain.model.signature import Kind
-
-#: Names and indexes that lead to a place in a value.
-Location: TypeAlias = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +21,7 @@ class Problem:
         nearest: For an unknown name, the known one that looks most like it.
     """
 
-    location: Location
+    location: Pointer
     message: str
     type: str
     nearest: str | None = None
@@ -53,7 +51,7 @@ class FilePlace:
         is_local: Whether it is a path on this machine.
     """
 
-    pointer: Location
+    pointer: Pointer
     kind: Kind
     value: str
     is_local: bool = False
@@ -73,13 +71,13 @@ class Examination:
     local_files: bool = False
     problems: list[Problem] = field(default_factory=list)
     files: list[FilePlace] = field(default_factory=list)
-    secrets: list[Location] = field(default_factory=list)
+    secrets: list[Pointer] = field(default_factory=list)
 
-    def refuse(self, location: Location, type_: str, message: str) -> None:
+    def refuse(self, location: Pointer, type_: str, message: str) -> None:
         """Write a problem down."""
         self.problems.append(Problem(location=location, type=type_, message=message))
 
-    def attempt(self, check: Check, value: Any, location: Location) -> tuple[bool, Any]:
+    def attempt(self, check: Check, value: Any, location: Pointer) -> tuple[bool, Any]:
         """Run a check that may fail without harm. Whether the value fits, and the checked value."""
         trial = Examination(self.local_files)
         checked = check(value, location, trial)
@@ -90,9 +88,9 @@ class Examination:
         return True, checked
 
 
-Check: TypeAlias = Callable[[Any, Location, Examination], Any]
+Check: TypeAlias = Callable[[Any, Pointer, Examination], Any]
 
 
-def write_location(location: Location) -> str:
+def write_location(location: Pointer) -> str:
     """A location as one writes it in code: ``points[2].x``."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).removeprefix(".")

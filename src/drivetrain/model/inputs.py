@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from drivetrain.model.errors import BadRequest
-from drivetrain.model.examination import Examination, FilePlace, LocalFile, Location, Problem
+from drivetrain.model.examination import Examination, FilePlace, LocalFile, Problem
+from drivetrain.model.json_value import Pointer, put_in
 from drivetrain.model.signature import Signature
 from drivetrain.model.text_inputs import parse_text
 from drivetrain.model.type_check import FieldsCheck, check_any
@@ -58,12 +59,12 @@ class CheckedInputs:
     values: dict[str, Any]
     ignored: tuple[str, ...] = ()
     files: tuple[FilePlace, ...] = ()
-    secrets: tuple[Location, ...] = ()
+    secrets: tuple[Pointer, ...] = ()
 
     @property
     def shown(self) -> dict[str, Any]:
         """The values with secrets masked, for showing to people and clients."""
-        return _replace(self.values, dict.fromkeys(self.secrets, _MASK)) if self.secrets else self.values
+        return dict(put_in(self.values, dict.fromkeys(self.secrets, _MASK)))
 
 
 class InputChecker:
@@ -120,21 +121,7 @@ def file_places(checked: CheckedInputs) -> list[FilePlace]:
 
 def replace_places(values: Mapping[str, Any], replacements: Mapping[FilePlace, str]) -> dict[str, Any]:
     """New inputs with other values in some places; ``values`` stay as they are."""
-    return _replace(values, {place.pointer: value for place, value in replacements.items()})
-
-
-def _replace(values: Mapping[str, Any], replacements: Mapping[Location, Any]) -> dict[str, Any]:
-    replaced = dict(values)
-    copied: dict[Location, Any] = {(): replaced}
-    for pointer, value in replacements.items():
-        container = replaced
-        for depth, step in enumerate(pointer[:-1], 1):
-            if pointer[:depth] not in copied:
-                inner = container[step]  # type: ignore[index]  # a list's index or a dict's key, as the pointer knows
-                container[step] = copied[pointer[:depth]] = inner.copy()  # type: ignore[index]
-            container = copied[pointer[:depth]]
-        container[pointer[-1]] = value  # type: ignore[index]
-    return replaced
+    return dict(put_in(values, {place.pointer: value for place, value in replacements.items()}))
 
 
 def _unknown_input(name: str, signature: Signature) -> Problem:

@@ -11,7 +11,8 @@ from typing import Any
 
 from drivetrain.model import coercion
 from drivetrain.model.constraint import constraint_check
-from drivetrain.model.examination import Check, Examination, FilePlace, LocalFile, Location
+from drivetrain.model.examination import Check, Examination, FilePlace, LocalFile
+from drivetrain.model.json_value import Pointer
 from drivetrain.model.signature import (
     SECRET_KINDS,
     DictOf,
@@ -40,7 +41,7 @@ def field_check(field: Field) -> Check:
     if constraint is None:
         return check
 
-    def check_with_constraint(value: Any, location: Location, examination: Examination) -> Any:
+    def check_with_constraint(value: Any, location: Pointer, examination: Examination) -> Any:
         before = len(examination.problems)
         checked = check(value, location, examination)
         if len(examination.problems) == before:
@@ -80,7 +81,7 @@ class FieldsCheck:
         self._checks = {field.name: field_check(field) for field in fields}
         self._required = tuple(field.name for field in fields if field.required)
 
-    def __call__(self, values: Mapping[str, Any], location: Location, examination: Examination) -> tuple[dict[str, Any], list[str]]:
+    def __call__(self, values: Mapping[str, Any], location: Pointer, examination: Examination) -> tuple[dict[str, Any], list[str]]:
         """The checked values of known fields, in the order given, and the names that are not known."""
         checks = self._checks
         checked = {}
@@ -98,7 +99,7 @@ class FieldsCheck:
 
 
 def _coercing_check(exact: type, coerce: Callable[[Any], Any]) -> Check:
-    def check(value: Any, location: Location, examination: Examination) -> Any:
+    def check(value: Any, location: Pointer, examination: Examination) -> Any:
         if type(value) is exact:
             return value
         try:
@@ -109,19 +110,19 @@ def _coercing_check(exact: type, coerce: Callable[[Any], Any]) -> Check:
     return check
 
 
-def _check_number(value: Any, location: Location, examination: Examination) -> Any:
+def _check_number(value: Any, location: Pointer, examination: Examination) -> Any:
     try:
         return coercion.to_number(value)
     except ValueError as error:
         examination.refuse(location, "type", str(error))
 
 
-def _check_null(value: Any, location: Location, examination: Examination) -> Any:
+def _check_null(value: Any, location: Pointer, examination: Examination) -> Any:
     if value is not None:
         examination.refuse(location, "type", f"must be null, not {coercion.describe(value)}")
 
 
-def check_any(value: Any, location: Location, examination: Examination) -> Any:
+def check_any(value: Any, location: Pointer, examination: Examination) -> Any:
     """Take every JSON value. A file of this machine becomes its path, for untyped code that opens what it is given."""
     if isinstance(value, LocalFile):
         return _FILE_CHECK(value, location, examination)
@@ -130,13 +131,13 @@ def check_any(value: Any, location: Location, examination: Examination) -> Any:
     return value
 
 
-def _check_object(value: Any, location: Location, examination: Examination) -> Any:
+def _check_object(value: Any, location: Pointer, examination: Examination) -> Any:
     if not isinstance(value, dict):
         examination.refuse(location, "type", f"must be an object, not {coercion.describe(value)}")
     return value
 
 
-def _check_secret(value: Any, location: Location, examination: Examination) -> Any:
+def _check_secret(value: Any, location: Pointer, examination: Examination) -> Any:
     examination.secrets.append(location)
     try:
         return coercion.to_string(value)
@@ -145,7 +146,7 @@ def _check_secret(value: Any, location: Location, examination: Examination) -> A
 
 
 def _file_check(kind: Kind) -> Check:
-    def check(value: Any, location: Location, examination: Examination) -> Any:
+    def check(value: Any, location: Pointer, examination: Examination) -> Any:
         is_local = False
         if isinstance(value, LocalFile):
             value, is_local = value.path, True
@@ -179,7 +180,7 @@ _PLAIN_CHECKS: Mapping[Kind, Check] = {
 
 
 def _list_check(check_item: Check) -> Check:
-    def check(value: Any, location: Location, examination: Examination) -> Any:
+    def check(value: Any, location: Pointer, examination: Examination) -> Any:
         if not isinstance(value, list):
             return examination.refuse(location, "type", f"must be a list, not {coercion.describe(value)}")
         return [check_item(item, (*location, index), examination) for index, item in enumerate(value)]
@@ -188,7 +189,7 @@ def _list_check(check_item: Check) -> Check:
 
 
 def _dict_check(check_value: Check) -> Check:
-    def check(value: Any, location: Location, examination: Examination) -> Any:
+    def check(value: Any, location: Pointer, examination: Examination) -> Any:
         if not isinstance(value, dict):
             return examination.refuse(location, "type", f"must be an object, not {coercion.describe(value)}")
         return {key: check_value(item, (*location, key), examination) for key, item in value.items()}
@@ -197,7 +198,7 @@ def _dict_check(check_value: Check) -> Check:
 
 
 def _optional_check(check_inner: Check) -> Check:
-    def check(value: Any, location: Location, examination: Examination) -> Any:
+    def check(value: Any, location: Pointer, examination: Examination) -> Any:
         return None if value is None else check_inner(value, location, examination)
 
     return check
@@ -206,7 +207,7 @@ def _optional_check(check_inner: Check) -> Check:
 def _model_check(fields: tuple[Field, ...]) -> Check:
     check_fields = FieldsCheck(fields)
 
-    def check(value: Any, location: Location, examination: Examination) -> Any:
+    def check(value: Any, location: Pointer, examination: Examination) -> Any:
         if not isinstance(value, dict):
             return examination.refuse(location, "type", f"must be an object, not {coercion.describe(value)}")
         checked, unknown = check_fields(value, location, examination)
@@ -220,7 +221,7 @@ def _enum_check(allowed: tuple[Any, ...]) -> Check:
     coercions = tuple({_SCALARS[type(value)] for value in allowed if type(value) in _SCALARS})
     listed = coercion.list_choices(allowed)
 
-    def check(value: Any, location: Location, examination: Examination) -> Any:
+    def check(value: Any, location: Pointer, examination: Examination) -> Any:
         if isinstance(value, str | int | float):
             if (type(value), value) in exact:
                 return value
@@ -250,7 +251,7 @@ def _union_check(members: tuple[Type, ...]) -> Check:
     wanted = " or ".join(_name(member) for member in members)
     may_show = not any(holds(member, SECRET_KINDS) for member in members)
 
-    def check(value: Any, location: Location, examination: Examination) -> Any:
+    def check(value: Any, location: Pointer, examination: Examination) -> Any:
         ranked = sorted(((distance(value), candidate) for distance, candidate in candidates), key=lambda pair: pair[0])
         for _, candidate in ranked:
             fits, checked = examination.attempt(candidate, value, location)

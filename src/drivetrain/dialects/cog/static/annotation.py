@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from drivetrain.dialects.cog.static.constant import enum_members, evaluate
-from drivetrain.dialects.cog.static.json_value import plain_value
+from drivetrain.dialects.cog.static.json_form import plain_value
 from drivetrain.dialects.cog.static.operation import UNKNOWN, Unresolved
 from drivetrain.dialects.cog.static.scope import Assigned, Class, External, Meaning, Scope
 from drivetrain.dialects.cog.static.structure import StructureField, is_structure, root_annotation, structure_fields
@@ -75,7 +75,7 @@ class AnnotationReader:
         self.notes: list[str] = []
         self.complete = True
         self._place = ""
-        self._being_read: list[ast.ClassDef] = []
+        self._being_read: list[ast.AST] = []
 
     def read(self, annotation: ast.expr | None, scope: Scope, *, place: str) -> Type:
         """Read an annotation; ``place`` names it in notes."""
@@ -129,10 +129,19 @@ class AnnotationReader:
                 return self._read_name(_canonical(full_name), annotation)
             case Class():
                 return self._read_class(meaning)
-            case Assigned(node, inner):
-                return self._read(node, inner)
+            case Assigned():
+                return self._read_alias(meaning, annotation)
             case _:
                 return self._unknown(annotation)
+
+    def _read_alias(self, alias: Assigned, annotation: ast.expr) -> Type:
+        if alias.node in self._being_read:
+            return self._unknown(annotation)
+        self._being_read.append(alias.node)
+        try:
+            return self._read(alias.node, alias.scope)
+        finally:
+            self._being_read.pop()
 
     def _read_name(self, name: str, annotation: ast.expr) -> Type:
         if name in _PLAIN:

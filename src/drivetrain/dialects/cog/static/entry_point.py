@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -82,6 +81,8 @@ def _in_class(class_: Class, mode: str) -> EntryPoint | None:
 
 def suggest(name: str, there: Iterable[str], *, what: str) -> str:
     """A remedy for a name that is not there: the nearest one that is, or all."""
+    import difflib  # only needed on this path, and slow to import
+
     known = sorted(set(there))
     nearest = difflib.get_close_matches(name, known, n=1)
     if nearest:

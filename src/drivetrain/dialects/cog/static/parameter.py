@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from drivetrain.dialects.cog.static.annotation import AnnotationReader, optional
 from drivetrain.dialects.cog.static.constant import evaluate, returned
-from drivetrain.dialects.cog.static.json_value import NotJson, json_value
+from drivetrain.dialects.cog.static.json_form import NotJson, json_form
 from drivetrain.dialects.cog.static.operation import Unresolved
 from drivetrain.dialects.cog.static.scope import Assigned, Scope
 from drivetrain.dialects.cog.static.source import Function
@@ -113,7 +113,7 @@ def _as_field(told: dict[str, Any], reader: AnnotationReader) -> dict[str, Any]:
             found[name] = value
         elif (name == "default" or value is not None) and name in ("default", *_TOLD):
             try:
-                found[name] = tuple(json_value(list(value))) if name == "choices" else json_value(value)
+                found[name] = tuple(json_form(list(value))) if name == "choices" else json_form(value)
             except (NotJson, TypeError):
                 reader.doubt(f"'{name}' has a value that JSON has not")
     return found
@@ -122,7 +122,7 @@ def _as_field(told: dict[str, Any], reader: AnnotationReader) -> dict[str, Any]:
 def _default(expression: ast.expr, scope: Scope, reader: AnnotationReader) -> Any:
     try:
         value = evaluate(expression, scope)
-        return ... if value is ... else json_value(value)
+        return ... if value is ... else json_form(value)
     except Unresolved:
         reader.doubt(f"the default '{ast.unparse(expression)}' cannot be told from the source")
     except NotJson:

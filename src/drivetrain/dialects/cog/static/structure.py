@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from drivetrain.dialects.cog.static.constant import evaluate
-from drivetrain.dialects.cog.static.json_value import NotJson, json_value
+from drivetrain.dialects.cog.static.json_form import NotJson, json_form
 from drivetrain.dialects.cog.static.operation import Unresolved
 from drivetrain.dialects.cog.static.scope import Class, External, Scope
 
@@ -143,6 +143,6 @@ def _told(value: ast.expr | None, scope: Scope) -> dict[str, Any]:
 def _json_or_some(node: ast.expr, scope: Scope) -> Any:
     try:
         value = evaluate(node, scope)
-        return ... if value is ... else json_value(value)
+        return ... if value is ... else json_form(value)
     except (Unresolved, NotJson):
         return _SOME

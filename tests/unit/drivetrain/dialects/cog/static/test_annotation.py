@@ -34,6 +34,7 @@ from typing import *
 Text = str
 Words = List[Text]
 Id = NewType("Id", int)
+Json = Union[str, List["Json"]]
 T = TypeVar("T", int, str)
 B = TypeVar("B", bound=Path)
 class Colour(Enum):
@@ -195,6 +196,12 @@ def test_what_cannot_be_told_is_any_with_a_note(scope, text):
     assert reader.read(parse(text), scope, place="input 'x'") in (ANY, ListOf(ANY))
     assert not reader.complete
     assert "input 'x'" in reader.notes[0]
+
+
+def test_a_type_that_holds_itself_is_any_inside(scope):
+    reader = AnnotationReader()
+    assert reader.read(parse("Json"), scope, place="input 'x'") == UnionOf((STRING, ListOf(ANY)))
+    assert not reader.complete
 
 
 def test_no_annotation_is_any(scope):

@@ -13,7 +13,7 @@ class NotJson(ValueError):  # noqa: N818 (it says what a value is not)
     """A value has no JSON form."""
 
 
-def json_value(value: Any) -> Any:
+def json_form(value: Any) -> Any:
     """The JSON form of a constant; a path is its string.
 
     Raises:
@@ -26,9 +26,9 @@ def json_value(value: Any) -> Any:
     if isinstance(value, PurePosixPath):
         return str(value)
     if isinstance(value, list | tuple | set | frozenset):
-        return [json_value(item) for item in value]
+        return [json_form(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): json_value(item) for key, item in value.items()}
+        return {str(key): json_form(item) for key, item in value.items()}
     raise NotJson
 
 
