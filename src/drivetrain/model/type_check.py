@@ -218,7 +218,7 @@ def _model_check(fields: tuple[Field, ...]) -> Check:
 
 def _enum_check(allowed: tuple[Any, ...]) -> Check:
     exact = {(type(value), value): value for value in allowed}
-    coercions = tuple({_SCALARS[type(value)] for value in allowed if type(value) in _SCALARS})
+    coercions = dict.fromkeys(_SCALARS[type(value)] for value in allowed if type(value) in _SCALARS)
     listed = coercion.list_choices(allowed)
 
     def check(value: Any, location: Pointer, examination: Examination) -> Any:

@@ -89,6 +89,7 @@ def test_what_is_not_given_is_left_to_the_authors_default():
         (EnumOf("", (1, 2)), "2", 2),
         (EnumOf("", (1, 2)), 2.0, 2),
         (EnumOf("", ("1", "2")), 1, "1"),
+        (EnumOf("", (1, "1.0")), 1.0, 1),
         (EnumOf("", (True,)), "yes", True),
     ],
 )
