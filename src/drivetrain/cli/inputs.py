@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import msgspec
-
 from drivetrain.model.errors import Misuse
 from drivetrain.model.inputs import LocalFile
 
@@ -62,6 +60,8 @@ def read_json_inputs(source: str) -> Mapping[str, Any]:
     Raises:
         Misuse: It is not a JSON object, or the file cannot be read.
     """
+    import msgspec
+
     text = _read_source(source)
     try:
         value = msgspec.json.decode(text)
@@ -89,6 +89,8 @@ def read_batch(path: Path) -> list[Mapping[str, Any]]:
     Raises:
         Misuse: The file cannot be read, or lines are not JSON objects; all of them at once.
     """
+    import msgspec
+
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

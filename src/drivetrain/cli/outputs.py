@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import msgspec
 
 from drivetrain.cli.terminal import Terminal
-from drivetrain.model.errors import Misuse, OutsideFailed
+from drivetrain.model.errors import OutsideFailed
 from drivetrain.model.json_value import put_in
 from drivetrain.model.prediction import Event, Output, OutputFile, OutputValue, Prediction, Status
 from drivetrain.serving.media_type import guess_suffix, guess_type
@@ -67,19 +66,6 @@ class FileNames:
 
 def _safe(part: str | int) -> str:
     return re.sub(r"[^\w-]+", "_", str(part))
-
-
-def check_writable(target: Path) -> None:
-    """Find out now, not after an hour's prediction, that the output cannot be written.
-
-    Raises:
-        Misuse: The directory is not there or cannot be written to.
-    """
-    directory = target if target.is_dir() else target.parent
-    if not directory.is_dir():
-        raise Misuse(f"cannot write to '{target}': there is no directory '{directory}'")
-    if not os.access(directory, os.W_OK) or (target.is_file() and not os.access(target, os.W_OK)):
-        raise Misuse(f"cannot write to '{target}': permission denied")
 
 
 class Printer:

@@ -10,6 +10,7 @@ import click
 from drivetrain.cli.opening import open_project
 from drivetrain.cli.options import container_options, project_options
 from drivetrain.cli.prediction import Inputs, Order, carry_out
+from drivetrain.cli.target import target_path
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.errors import Misuse
 from drivetrain.model.project import Mode
@@ -84,11 +85,7 @@ def command(
             f"run takes no '{stray[0]}': it runs the project in this directory",
             hint=f"to run a command in the project's environment: drivetrain exec {' '.join(stray)}",
         )
-    from drivetrain.cli.outputs import check_writable
-
-    path = Path(target.removeprefix("@")).expanduser() if target is not None else None
-    if path is not None:
-        check_writable(path)
+    path = target_path(target)
     opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
     order = Order(
         mode=Mode.PREDICT,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import click
 
 from drivetrain.cli.opening import open_project
 from drivetrain.cli.options import container_options, project_options
 from drivetrain.cli.prediction import Inputs, Order, carry_out
+from drivetrain.cli.target import target_path
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.project import Mode
 
@@ -54,10 +54,8 @@ def command(
         drivetrain train -i data=@photos.zip -i steps=1000 -o weights.tar
     """
     from drivetrain.cli.inputs import split_inputs
-    from drivetrain.cli.outputs import check_writable
 
-    path = Path(target.removeprefix("@")).expanduser()
-    check_writable(path)
+    path = target_path(target)
     opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
     order = Order(
         mode=Mode.TRAIN,

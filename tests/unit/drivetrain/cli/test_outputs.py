@@ -2,7 +2,8 @@
 
 import pytest
 
-from drivetrain.cli.outputs import FileNames, check_writable, place_files
+from drivetrain.cli.outputs import FileNames, place_files
+from drivetrain.cli.target import target_path
 from drivetrain.model.errors import Misuse
 from drivetrain.model.prediction import OutputFile, OutputValue
 
@@ -53,4 +54,4 @@ def test_names_from_a_model_cannot_lead_elsewhere(made):
 
 def test_a_place_that_is_not_there_is_misuse(tmp_path):
     with pytest.raises(Misuse, match="no directory"):
-        check_writable(tmp_path / "no" / "x.png")
+        target_path(str(tmp_path / "no" / "x.png"))
