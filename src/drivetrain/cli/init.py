@@ -17,11 +17,15 @@ from drivetrain.dialects.cog.scaffold import templates, write_template
     type=click.Choice(list(templates())),
     default="default",
     show_default=True,
-    help="Which kind of model to begin with.",
+    help=f"Kind of model to begin with. {' '.join(f'{name}: {template.summary}.' for name, template in templates().items())}",
 )
 @click.pass_obj
 def command(terminal: Terminal, name: str) -> None:
-    """Write a project into this directory; files that are already there are left alone."""
+    """Write a project into this directory, ready to run. Files that are already there are left alone.
+
+    \b
+        drivetrain init --template image
+    """
     template = templates()[name]
     written = write_template(template, Path.cwd())
     for path in written.created:

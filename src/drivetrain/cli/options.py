@@ -57,9 +57,20 @@ def project_options(command: Command) -> Command:
     """``-f``, ``-e`` and ``--env``: which project, and what its processes see."""
     for option in reversed(
         (
-            click.option("-f", "--file", "config_name", metavar="FILE", help="Name of the config file. [default: cog.yaml]"),
             click.option(
-                "-e", "--environment", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable for the model."
+                "-f",
+                "--file",
+                "config_name",
+                metavar="FILE",
+                help="Name of the config file, here or in a directory above. [default: cog.yaml]",
+            ),
+            click.option(
+                "-e",
+                "--environment",
+                "variables",
+                multiple=True,
+                metavar="NAME=VALUE",
+                help="An environment variable for the model. May be repeated.",
             ),
             click.option(
                 "--env",
@@ -67,7 +78,7 @@ def project_options(command: Command) -> Command:
                 type=click.Choice(["venv", "host"]),
                 default="venv",
                 show_default=True,
-                help="venv: install what the project asks for. host: use the Python on PATH as it is.",
+                help="What the model runs in. venv: an environment with all that the project asks for. host: the Python on PATH as it is.",
             ),
         )
     ):

@@ -27,7 +27,7 @@ _BARE = "\0"
     "texts",
     multiple=True,
     metavar="NAME=VALUE",
-    help="An input; NAME=@PATH gives a file. Repeat a name for a list.",
+    help="An input; NAME=@PATH gives a file. May be repeated; a repeated name makes a list.",
 )
 @click.option(
     "--json",
@@ -41,7 +41,7 @@ _BARE = "\0"
     "--batch",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.jsonl",
-    help="Run a prediction for each line of inputs, with one set-up; prints a line of JSON for each.",
+    help="A file with one JSON object of inputs a line. All run after one set-up, and each prints a line of JSON.",
 )
 @click.option(
     "-o", "--output", "target", metavar="PATH", help="Where the output goes. [default: files to output.<type>, the rest to stdout]"
@@ -54,7 +54,9 @@ _BARE = "\0"
     metavar="SECONDS",
     help="How long set-up may take.",
 )
-@click.option("--use-replicate-token", is_flag=True, help="Let the model see this shell's REPLICATE_API_TOKEN.")
+@click.option(
+    "--use-replicate-token", is_flag=True, help="Let the model see REPLICATE_API_TOKEN, as it sees every variable of this shell."
+)
 @project_options
 @container_options
 @click.pass_obj
@@ -74,6 +76,7 @@ def command(
     """Run a prediction of the project in this directory.
 
     The project's environment is made on the first run. The result goes to stdout, logs go to stderr.
+    "predict", the older name of this command in Cog, works as well.
 
     \b
         drivetrain run -i prompt="a horse"

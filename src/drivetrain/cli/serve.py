@@ -15,10 +15,20 @@ from drivetrain.serving.launch import launch
 
 @click.command(name="serve", short_help="Serve predictions over HTTP.")
 @click.option(
-    "-p", "--port", type=click.IntRange(0, 65535), default=8393, show_default=True, help="Port to listen on; 0 takes a free one."
+    "-p",
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8393,
+    show_default=True,
+    metavar="PORT",
+    help="Port to listen on; 0 takes a free one.",
 )
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is every one of this machine's."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; 0.0.0.0 is every one of this machine's.",
 )
 @click.option("--reload", "reloads", is_flag=True, help="Restart the worker when a source file changes.")
 @click.option(
@@ -41,6 +51,8 @@ def command(
     realisation: str,
 ) -> int:
     """Serve the project in this directory over HTTP, as a Cog image would.
+
+    The first Ctrl-C lets predictions that run finish, a second one does not wait for them.
 
     \b
         drivetrain serve

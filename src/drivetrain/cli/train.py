@@ -21,7 +21,7 @@ from drivetrain.model.project import Mode
     "texts",
     multiple=True,
     metavar="NAME=VALUE",
-    help="An input; NAME=@PATH gives a file. Repeat a name for a list.",
+    help="An input; NAME=@PATH gives a file. May be repeated; a repeated name makes a list.",
 )
 @click.option(
     "-o", "--output", "target", default="weights", show_default=True, metavar="PATH", help="Where the trained weights go."
@@ -48,7 +48,9 @@ def command(
     variables: tuple[str, ...],
     realisation: str,
 ) -> int:
-    """Run the training of the project in this directory, the entry under ``train`` in its config.
+    """Run the training of the project in this directory, what its config names under "train".
+
+    The weights, or whatever else it returns, go to the path given with -o; logs go to stderr.
 
     \b
         drivetrain train -i data=@photos.zip -i steps=1000 -o weights.tar
