@@ -13,7 +13,7 @@ from drivetrain.model.errors import Misuse
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 #: Options of Cog's command line that only a container gives a meaning to: name, whether it takes a value, why it has none.
-_CONTAINER_OPTIONS = (
+CONTAINER_OPTIONS = (
     ("--gpus", True, "the model sees this machine's GPUs as they are; choose some with -e CUDA_VISIBLE_DEVICES=0"),
     ("--progress", True, "no image is built"),
     ("--no-cache", False, "no image is built"),
@@ -32,7 +32,7 @@ _CONTAINER_OPTIONS = (
 
 def container_options(command: Command) -> Command:
     """Accept Cog's container options; each says on use why it does nothing."""
-    for name, takes_value, reason in reversed(_CONTAINER_OPTIONS):
+    for name, takes_value, reason in reversed(CONTAINER_OPTIONS):
         command = _ignored_option(name, takes_value, reason)(command)
     return command
 
@@ -78,7 +78,7 @@ def project_options(command: Command) -> Command:
                 type=click.Choice(["venv", "host"]),
                 default="venv",
                 show_default=True,
-                help="What the model runs in. venv: an environment with all that the project asks for. host: the Python on PATH as it is.",
+                help="What the model runs in. venv: all that the project asks for. host: the Python on PATH, as it is.",
             ),
         )
     ):
