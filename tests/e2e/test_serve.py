@@ -194,7 +194,7 @@ def test_a_path_of_the_servers_machine_is_never_read_through_http(project, name)
 
 
 def test_a_download_that_fails_fails_the_prediction(project):
-    with project(FILES).serve() as server:
+    with project(FILES).serve("--allow-private-addresses") as server:
         body = server.predict(image="http://127.0.0.1:9/x.png")
         assert body["status"] == "failed"
         assert "cannot download" in body["error"]

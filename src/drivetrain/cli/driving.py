@@ -45,7 +45,7 @@ class _Driver:
         )
         # One ended prediction is kept while its files are copied; a batch need not keep them all.
         options = ServerOptions(keep=1, shutdown_grace=timedelta(seconds=5))
-        server = ModelServer(supervisor, options, InputFiles(InputFileLimits()), mode=self._order.mode)
+        server = ModelServer(supervisor, options, InputFiles(InputFileLimits(allow_private=True)), mode=self._order.mode)
         with self._interruptible(server):
             async with serving(server, launched):
                 await supervisor.ready()

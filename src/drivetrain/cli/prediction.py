@@ -69,7 +69,10 @@ def carry_out(opening: Opening, order: Order, terminal: Terminal) -> int:
     from drivetrain.dialects.cog.static_reading import read_statically
 
     reference = opening.entry_point(order.mode)
-    reading = read_statically(opening.project.root, reference.file, reference.name, mode=order.mode.value)
+    project = opening.project
+    reading = read_statically(
+        project.root, reference.file, reference.name, order.mode.value, python_version=project.environment.python_version
+    )
     for inputs in order.inputs:
         inputs.check(reading.signature)
     command = opening.command(opening.environment(terminal), order.mode)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,31 +14,73 @@ from drivetrain.cli.terminal import Terminal
 from drivetrain.model.project import Mode
 from drivetrain.serving.launch import launch
 
+if TYPE_CHECKING:
+    from drivetrain.serving.webhooks import WebhookOptions
+
+_SECONDS = click.FloatRange(min=0, min_open=True)
+
 
 @click.command(name="serve", short_help="Serve predictions over HTTP.")
 @click.option(
-    "-p",
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8393,
-    show_default=True,
-    metavar="PORT",
-    help="Port to listen on; 0 takes a free one.",
+    "-p", "--port", type=click.IntRange(0, 65535), default=8393, show_default=True, help="Port to listen on; 0 takes a free one."
 )
 @click.option(
-    "--host",
-    default="127.0.0.1",
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is every one of this machine's."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
     show_default=True,
-    metavar="ADDRESS",
-    help="Address to listen on; 0.0.0.0 is every one of this machine's.",
+    help="Processes that hold the model, each on a GPU of its own where there are several.",
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Predictions that may wait for a free slot before others are refused.",
 )
 @click.option("--reload", "reloads", is_flag=True, help="Restart the worker when a source file changes.")
+@click.option("--setup-timeout", type=_SECONDS, metavar="SECONDS", help="How long set-up may take. [default: no limit]")
+@click.option("--prediction-timeout", type=_SECONDS, metavar="SECONDS", help="How long a prediction may run. [default: no limit]")
 @click.option(
-    "--setup-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="How long set-up may take. [default: no limit]",
+    "--max-predictions", type=click.IntRange(1), metavar="N", help="Replace a worker after so many predictions. [default: never]"
 )
+@click.option("--upload-url", metavar="URL", help="Upload output files below this URL instead of putting them into answers.")
+@click.option(
+    "--allow-private-addresses", "allow_private", is_flag=True, help="Let URLs in requests lead to private and local addresses."
+)
+@click.option("--cors-origin", metavar="ORIGIN", help="Let pages of this origin call the API from a browser; * is every one.")
+@click.option(
+    "--max-body-size",
+    "body_megabytes",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    metavar="MB",
+    help="Largest body that a request may have.",
+)
+@click.option("--stream-marked-only", is_flag=True, help="Stream only what the author marked with @streaming, as Cog does.")
+@click.option(
+    "--x-mode",
+    "mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default="predict",
+    show_default=True,
+    help="Serve predictions or trainings.",
+)
+@click.option(
+    "--await-explicit-shutdown",
+    "ignores_sigterm",
+    is_flag=False,
+    flag_value=True,
+    default=False,
+    type=bool,
+    metavar="BOOLEAN",
+    help="End only by POST /shutdown, not by SIGTERM.",
+)
+@click.option("--threads", type=int, hidden=True, help="Accepted for Cog's server module and ignored.")
 @project_options
 @container_options
 @click.pass_obj
@@ -44,8 +88,20 @@ def command(
     terminal: Terminal,
     port: int,
     host: str,
+    workers: int,
+    queue: int,
     reloads: bool,
     setup_timeout: float | None,
+    prediction_timeout: float | None,
+    max_predictions: int | None,
+    upload_url: str | None,
+    allow_private: bool,
+    cors_origin: str | None,
+    body_megabytes: int,
+    stream_marked_only: bool,
+    mode: str,
+    ignores_sigterm: bool,
+    threads: int | None,
     config_name: str | None,
     variables: tuple[str, ...],
     realisation: str,
@@ -61,19 +117,64 @@ def command(
     from drivetrain.serving.http.listening import bind
 
     opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
-    opening.entry_point(Mode.PREDICT)
+    opening.entry_point(Mode(mode))
     listener = bind(host, port)  # before anything is made or started: a port in use is found at once
     with listener:
-        worker_command = opening.command(opening.environment(terminal), Mode.PREDICT)
-        launched = launch(worker_command)  # the model loads while we import the server
+        worker_command = opening.command(opening.environment(terminal), Mode(mode))
+        environ = {**opening.settings.environ, **opening.project.environment.variables, **opening.variables}
+        # With several workers even the first may need variables of its own, which the supervisor knows.
+        launched = launch(worker_command) if workers == 1 else None  # the model loads while we import the server
         from drivetrain.cli.serving import ServeOptions, serve
+        from drivetrain.serving.devices import available_devices
+        from drivetrain.serving.http.application import HttpOptions
+        from drivetrain.serving.server import ServerOptions
+        from drivetrain.serving.supervisor import SupervisorOptions
 
         options = ServeOptions(
-            concurrency=_concurrency(opening),
+            supervisor=SupervisorOptions(
+                workers=workers,
+                concurrency=_concurrency(opening),
+                setup_timeout=_duration(setup_timeout),
+                prediction_timeout=_duration(prediction_timeout),
+                predictions_per_worker=max_predictions,
+                devices=available_devices(environ) if workers > 1 else (),
+            ),
+            server=ServerOptions(queue=queue, history=_number(environ, "COG_STREAM_HISTORY_CAPACITY", 1024)),
+            http=HttpOptions(
+                body_limit=body_megabytes * 1024 * 1024,
+                upload_url=upload_url,
+                streams_everything=not stream_marked_only,
+                cors_origin=cors_origin,
+            ),
+            webhooks=_webhook_options(environ),
+            allow_private=allow_private,
             reloads=reloads,
-            setup_timeout=timedelta(seconds=setup_timeout) if setup_timeout is not None else None,
+            ignores_sigterm=ignores_sigterm,
         )
         return serve(worker_command, launched, listener, options, terminal)
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return timedelta(seconds=seconds) if seconds is not None else None
+
+
+def _webhook_options(environ: Mapping[str, str]) -> WebhookOptions:
+    from drivetrain.serving.webhooks import WebhookOptions
+
+    seconds = _fraction(environ, "COG_THROTTLE_RESPONSE_INTERVAL", 0.5)
+    return WebhookOptions(interval=timedelta(seconds=seconds), token=environ.get("WEBHOOK_AUTH_TOKEN"))
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "")
+    return int(text) if text.isdigit() else default
+
+
+def _fraction(environ: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        return max(0.0, float(environ[name]))
+    except (KeyError, ValueError):
+        return default
 
 
 def _concurrency(opening: Opening) -> int | None:

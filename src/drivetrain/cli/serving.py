@@ -8,17 +8,20 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import uvicorn
 
 from drivetrain.cli.terminal import Terminal
-from drivetrain.serving.http.application import Application
+from drivetrain.serving.http.application import Application, HttpOptions
+from drivetrain.serving.http.rendering import render_prediction
 from drivetrain.serving.input_files import InputFileLimits, InputFiles
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
+from drivetrain.serving.outgoing import Outgoing
 from drivetrain.serving.server import ModelServer, ServerOptions, serving
 from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHooks, SupervisorOptions
+from drivetrain.serving.uploads import Uploader
+from drivetrain.serving.webhooks import WebhookOptions, Webhooks
 
 #: A change to one of these makes a new worker worth its set-up.
 _SOURCE_SUFFIXES = {".py", ".yaml", ".yml", ".json", ".toml", ".txt"}
@@ -29,18 +32,26 @@ class ServeOptions:
     """How to serve.
 
     Attributes:
-        concurrency: Predictions at once; ``None`` takes what the code says.
+        supervisor: How to keep the model's workers.
+        server: How many predictions to take.
+        http: How to speak HTTP.
+        webhooks: How to notify.
+        allow_private: Whether URLs in requests may lead to private addresses.
         reloads: Whether a changed source file restarts the worker.
-        setup_timeout: How long set-up may take; ``None`` is for ever.
+        ignores_sigterm: Whether only ``POST /shutdown`` ends the server.
     """
 
-    concurrency: int | None
+    supervisor: SupervisorOptions
+    server: ServerOptions
+    http: HttpOptions
+    webhooks: WebhookOptions
+    allow_private: bool
     reloads: bool
-    setup_timeout: timedelta | None
+    ignores_sigterm: bool
 
 
 def serve(
-    command: WorkerCommand, launched: LaunchedWorker, listener: socket.socket, options: ServeOptions, terminal: Terminal
+    command: WorkerCommand, launched: LaunchedWorker | None, listener: socket.socket, options: ServeOptions, terminal: Terminal
 ) -> int:
     """Serve until SIGINT, SIGTERM or ``POST /shutdown``; the exit status."""
     with _event_loop() as loop:
@@ -60,21 +71,36 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 async def _serve(
-    command: WorkerCommand, launched: LaunchedWorker, listener: socket.socket, options: ServeOptions, terminal: Terminal
+    command: WorkerCommand, launched: LaunchedWorker | None, listener: socket.socket, options: ServeOptions, terminal: Terminal
 ) -> int:
     supervisor = Supervisor(
         command,
-        SupervisorOptions(concurrency=options.concurrency, setup_timeout=options.setup_timeout),
+        options.supervisor,
         SupervisorHooks(log=lambda log: terminal.text(log.data), settled=lambda: _tell_state(supervisor, terminal)),
     )
-    server = ModelServer(supervisor, ServerOptions(), InputFiles(InputFileLimits()), mode=command.mode)
-    application = Application(server, shut_down=lambda: setattr(http, "should_exit", True))
+    input_files = InputFiles(InputFileLimits(allow_private=options.allow_private))
+    server = ModelServer(supervisor, options.server, input_files, mode=command.mode)
+    outgoing = Outgoing(allow_private=options.allow_private)
+    webhooks = Webhooks(options.webhooks, client=outgoing.client, render=render_prediction, problem=terminal.warn)
+    application = Application(
+        server,
+        options.http,
+        webhooks=webhooks,
+        uploader=Uploader(outgoing.client),
+        shut_down=lambda: setattr(http, "should_exit", True),
+    )
     http = _HttpServer(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none"))
     host, port = listener.getsockname()[:2]
     terminal.note(f"Listening on http://{_shown_host(host)}:{port}")
-    async with serving(server, launched), _reloading(options, supervisor, command.project.root, terminal):
-        with _stopped_by_signals(http):
-            await http.serve(sockets=[listener])
+    async with (
+        contextlib.AsyncExitStack() as stack
+    ):  # left in the opposite order: predictions end, then they are told, then silence
+        await stack.enter_async_context(outgoing.open())
+        stack.push_async_callback(webhooks.aclose)
+        await stack.enter_async_context(serving(server, launched))
+        await stack.enter_async_context(_reloading(options, supervisor, command.project.root, terminal))
+        stack.enter_context(_stopped_by_signals(http, ignores_sigterm=options.ignores_sigterm))
+        await http.serve(sockets=[listener])
     return 0
 
 
@@ -86,7 +112,7 @@ class _HttpServer(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(http: uvicorn.Server) -> Iterator[None]:
+def _stopped_by_signals(http: uvicorn.Server, *, ignores_sigterm: bool) -> Iterator[None]:
     """The first SIGINT or SIGTERM lets what runs finish, the second does not."""
 
     def stop() -> None:
@@ -94,8 +120,8 @@ def _stopped_by_signals(http: uvicorn.Server) -> Iterator[None]:
         http.should_exit = True
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGINT, stop)
+    loop.add_signal_handler(signal.SIGTERM, (lambda: None) if ignores_sigterm else stop)
     try:
         yield
     finally:

@@ -21,7 +21,6 @@ __all__ = [
     "LocalFile",
     "Problem",
     "check_inputs",
-    "file_places",
     "parse_text",
     "replace_places",
 ]
@@ -112,11 +111,6 @@ def check_inputs(
 ) -> CheckedInputs:
     """``InputChecker.check`` for inputs of a signature that is used once."""
     return InputChecker(signature).check(values, strict=strict, local_files=local_files)
-
-
-def file_places(checked: CheckedInputs) -> list[FilePlace]:
-    """Where in checked inputs the model expects files."""
-    return list(checked.files)
 
 
 def replace_places(values: Mapping[str, Any], replacements: Mapping[FilePlace, str]) -> dict[str, Any]:

@@ -35,11 +35,13 @@ class InputFileLimits:
         size: Bytes in one file.
         time: From the first request to the last byte of one file.
         redirects: Hops of one download.
+        allow_private: Whether private and local addresses may be downloaded from.
     """
 
     size: int = 16 * 1024**3
     time: timedelta = timedelta(minutes=30)
     redirects: int = 10
+    allow_private: bool = False
 
 
 class InputFiles:
@@ -125,11 +127,9 @@ class InputFiles:
 
     def _connected(self) -> httpx.AsyncClient:
         if self._client is None:
-            import httpx
+            from drivetrain.serving.client import make_client
 
-            self._client = httpx.AsyncClient(
-                follow_redirects=True, max_redirects=self._limits.redirects, timeout=httpx.Timeout(30, read=60)
-            )
+            self._client = make_client(allow_private=self._limits.allow_private, redirects=self._limits.redirects)
         return self._client
 
 

@@ -45,6 +45,10 @@ class Registry:
         """Runs that have not ended, oldest first."""
         return iter(list(self._open.values()))
 
+    def known(self) -> Iterator[Run]:
+        """Runs under way, then those that have ended; each oldest first."""
+        return iter([*self._open.values(), *self._ended.values()])
+
     def __len__(self) -> int:
         """How many are under way."""
         return len(self._open)

@@ -1,14 +1,15 @@
-"""A prediction on its way: its record, who watches it, and where its files are."""
+"""A prediction on its way: its record, its latest events, who watches it, and where its files are."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from drivetrain.model.prediction import Completed, Event, Failure, Output, Prediction, Status
 
@@ -20,6 +21,13 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+class Passage(Protocol):
+    """What stands between a worker and a prediction's record, such as the upload of output files."""
+
+    def deliver(self, event: Event) -> None:
+        """Take an event; sooner or later, in order, it or what became of it is applied to the record."""
+
+
 class Run:
     """Owns one prediction's record while it is under way, and its directory for as long as the record is kept.
 
@@ -27,15 +35,23 @@ class Run:
         prediction: The record; changed only through ``apply``.
         inputs: Checked JSON inputs; file places hold URLs or paths until they have been fetched, then the paths in ``fetched``.
         directory: Where its input and output files go; made only when there are any.
+        history: How many of its latest events are kept for those who come late.
+
+    Attributes:
+        ends_with_its_clients: Whether it is canceled when the last client that waited for it has gone.
     """
 
-    def __init__(self, prediction: Prediction, inputs: dict[str, Any], directory: Path) -> None:
+    def __init__(self, prediction: Prediction, inputs: dict[str, Any], directory: Path, *, history: int = 1024) -> None:
         self.prediction = prediction
         self.inputs = inputs
         self.fetched: list[str] = []
         self.directory = directory
         self.cancel_requested = False
         self.has_files = False
+        self.passage: Passage | None = None
+        self.attendants = 0
+        self.ends_with_its_clients = False
+        self._events: deque[Event] = deque(maxlen=history)
         self._watchers: list[Watcher] = []
         self._finished: asyncio.Event | None = None
 
@@ -49,6 +65,13 @@ class Run:
         """Whether the prediction has its final status."""
         return self.prediction.status.is_terminal
 
+    def deliver(self, event: Event) -> None:
+        """Take an event from the worker."""
+        if self.passage is None:
+            self.apply(event)
+        else:
+            self.passage.deliver(event)
+
     def apply(self, event: Event) -> None:
         """Fold an event into the record and tell the watchers.
 
@@ -59,7 +82,8 @@ class Run:
         if isinstance(event, Output) and event.output.files:
             self.has_files = True
         self.prediction.apply(event)
-        for watcher in self._watchers:
+        self._events.append(event)
+        for watcher in tuple(self._watchers):
             watcher(event)
         if isinstance(event, Completed) and self._finished is not None:
             self._finished.set()
@@ -71,6 +95,11 @@ class Run:
     def fail(self, message: str) -> None:
         """End the prediction as failed, unless it has ended."""
         self.complete(Status.FAILED, Failure(message=message))
+
+    def events_from(self, number: int) -> tuple[int, list[Event]]:
+        """Events from a number on, and how many of those asked for are no longer kept."""
+        first = self.prediction.event_count - len(self._events)
+        return max(0, first - number), list(self._events)[max(0, number - first) :]
 
     def add_watcher(self, watcher: Watcher) -> None:
         """Have ``watcher`` called with every event from now on, in order, in the event loop."""
@@ -84,6 +113,15 @@ class Run:
             yield
         finally:
             self._watchers.remove(watcher)
+
+    @contextlib.contextmanager
+    def attended(self) -> Iterator[None]:
+        """Count a client that waits for this prediction; one that nobody waits for any more can be canceled."""
+        self.attendants += 1
+        try:
+            yield
+        finally:
+            self.attendants -= 1
 
     async def finished(self) -> Prediction:
         """Wait for the end; may be awaited by many."""

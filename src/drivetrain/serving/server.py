@@ -9,14 +9,14 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from drivetrain.model.errors import BadRequest, DrivetrainError, OutsideFailed
-from drivetrain.model.inputs import CheckedInputs, FilePlace, InputChecker, file_places, replace_places
+from drivetrain.model.inputs import CheckedInputs, InputChecker, replace_places
 from drivetrain.model.prediction import Completed, Event, Prediction, PredictionId
 from drivetrain.model.project import Mode
 from drivetrain.serving.input_files import InputFiles
@@ -65,12 +65,14 @@ class ServerOptions:
         queue: How many predictions may wait for a slot before more are refused.
         keep: How many ended predictions stay known.
         keep_for: How long an ended prediction stays known.
+        history: How many of a prediction's latest events are kept for streams that attach late.
         shutdown_grace: How long predictions that run may take to end when the server stops.
     """
 
     queue: int = 0
     keep: int = 100
     keep_for: timedelta = timedelta(minutes=15)
+    history: int = 1024
     shutdown_grace: timedelta = timedelta(seconds=30)
 
 
@@ -101,8 +103,14 @@ class ModelServer:
         """Start the model's workers; returns before they are ready."""
         self.supervisor.start(first)
 
-    def create(self, request: PredictionRequest) -> Run:
-        """Accept a prediction and set it going. One that is under way under the same id, or has just ended, is returned instead.
+    def create(self, request: PredictionRequest, *, accepted: Callable[[Run], None] = lambda _run: None) -> Run:
+        """Accept a prediction and set it going.
+
+        An id is run once: a prediction that is under way under the same id, or has ended a short while ago, is returned instead.
+
+        Args:
+            request: What is asked.
+            accepted: Called with a new run before anything happens to it, to watch it from its first event on.
 
         Raises:
             NotReady: The model is not set up.
@@ -116,9 +124,9 @@ class ModelServer:
             raise AtCapacity(f"all {self.supervisor.capacity} prediction slots are busy")
         checked = self._check(request)
         run = self._new_run(request, checked)
-        places = file_places(checked)
-        if places:
-            self._spawn(self._prepare(run, checked, places))
+        accepted(run)
+        if checked.files:
+            self._spawn(self._prepare(run, checked))
         else:
             self.supervisor.submit(run)
         return run
@@ -127,9 +135,14 @@ class ModelServer:
         """A prediction that is under way or has ended a short while ago."""
         return self._registry.get(run_id)
 
-    def under_way(self) -> Iterator[Run]:
-        """Predictions that have not ended, oldest first."""
-        return self._registry.under_way()
+    def known(self) -> Iterator[Run]:
+        """Predictions that ``get`` would find: those under way, then those that have ended, each oldest first."""
+        return self._registry.known()
+
+    def leave(self, run: Run) -> None:
+        """A client that waited has gone: cancel a prediction that was for its clients alone, if no other is left."""
+        if run.ends_with_its_clients and run.attendants == 0:
+            self.supervisor.cancel(run)
 
     def cancel(self, run_id: str) -> bool:
         """Cancel a prediction. Whether one of that id was under way."""
@@ -144,8 +157,17 @@ class ModelServer:
         for task in self._preparing:
             task.cancel()
         await self.supervisor.stop(self._options.shutdown_grace)
+        await self._wait_for_passages()
         await self._input_files.aclose()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def _wait_for_passages(self) -> None:
+        """What the worker has completed may still be on its way to the record, while its files are uploaded."""
+        ends = [asyncio.ensure_future(run.finished()) for run in self._registry.under_way()]
+        if ends:
+            await asyncio.wait(ends, timeout=self._options.shutdown_grace.total_seconds())
+        for end in ends:
+            end.cancel()
 
     def _require_readiness(self) -> None:
         state = self.supervisor.state
@@ -176,7 +198,7 @@ class ModelServer:
             context=request.context,
         )
         self._numbers += 1  # the id is the client's word, and no name for a directory
-        run = Run(prediction, dict(checked.values), self._directory / str(self._numbers))
+        run = Run(prediction, checked.values, self._directory / str(self._numbers), history=self._options.history)
         self._registry.add(run)
 
         def record_end(event: Event) -> None:
@@ -186,10 +208,10 @@ class ModelServer:
         run.add_watcher(record_end)
         return run
 
-    async def _prepare(self, run: Run, checked: CheckedInputs, places: list[FilePlace]) -> None:
+    async def _prepare(self, run: Run, checked: CheckedInputs) -> None:
         run.has_files = True
         try:
-            paths = await self._input_files.fetch(places, run.directory / "inputs")
+            paths = await self._input_files.fetch(checked.files, run.directory / "inputs")
         except BadRequest as error:
             run.fail(f"Input validation error: {error.message}")
         except DrivetrainError as error:

@@ -10,18 +10,19 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
 from drivetrain.model.errors import BadRequest, DrivetrainError
 from drivetrain.model.prediction import Failure, Log, Source, Status
 from drivetrain.model.signature import Signature
+from drivetrain.serving.devices import visible_device
 from drivetrain.serving.frames import HealthReport, Load, WireFailure
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, entry_point_of, launch
 from drivetrain.serving.respawn import Death, GiveUp, decide
 from drivetrain.serving.run import Run, now
-from drivetrain.serving.worker import Phase, Worker
+from drivetrain.serving.worker import Phase, Worker, WorkerLimits
 
 #: Set-up logs are shown whole while they come; this much of them is remembered for the health check.
 _SETUP_LOG_CHARACTERS = 256 * 1024
@@ -63,12 +64,18 @@ class SupervisorOptions:
         concurrency: Predictions at once in each; ``None`` takes what the project's code says.
         setup_timeout: How long loading and set-up may take; ``None`` is for ever.
         cancel_grace: How long a prediction may take to obey its cancelation before its worker is ended.
+        prediction_timeout: How long a prediction may run before it fails; ``None`` is for ever.
+        predictions_per_worker: How many predictions a worker runs before it is replaced by a fresh one; ``None`` is for ever.
+        devices: GPUs to deal out among several workers, as ``CUDA_VISIBLE_DEVICES`` names them.
     """
 
     workers: int = 1
     concurrency: int | None = None
     setup_timeout: timedelta | None = None
     cancel_grace: timedelta = timedelta(seconds=10)
+    prediction_timeout: timedelta | None = None
+    predictions_per_worker: int | None = None
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -105,6 +112,7 @@ class Supervisor:
         self._options = options
         self._hooks = hooks
         self._workers: list[Worker] = []
+        self._free_numbers = set(range(options.workers))
         self._waiting: deque[Run] = deque()
         self._deaths: list[Death] = []
         self._timers: set[asyncio.TimerHandle] = set()
@@ -127,7 +135,7 @@ class Supervisor:
         Args:
             first: A worker that is already under way.
         """
-        self._add_worker(first or launch(self._command))
+        self._add_worker(first)
         # The others wait until the first has shown that the project loads: its signature decides their concurrency.
 
     async def ready(self) -> None:
@@ -148,9 +156,9 @@ class Supervisor:
         self._waiting.append(run)
         self._assign()
 
-    def position(self, run: Run) -> int:
-        """How many predictions are before it in the queue; 0 when it runs or is next."""
-        return self._waiting.index(run) if run in self._waiting else 0
+    def position(self, run: Run) -> int | None:
+        """How many predictions are before it in the queue; ``None`` when it does not wait for a slot."""
+        return self._waiting.index(run) if run in self._waiting else None
 
     def cancel(self, run: Run) -> None:
         """Stop a prediction, wherever it is. Does nothing when it has ended. May be called twice."""
@@ -227,8 +235,8 @@ class Supervisor:
         self.signature = signature
         # Only async code can share a worker: a second synchronous prediction would wait inside it, out of our sight.
         self.concurrency = (self._options.concurrency or signature.concurrency or 1) if signature.is_async else 1
-        for _ in range(self._options.workers - len(self._workers)):
-            self._add_worker(launch(self._command))
+        while self._free_numbers:
+            self._add_worker()
         return True
 
     def worker_ready(self, worker: Worker) -> None:
@@ -257,6 +265,10 @@ class Supervisor:
     def worker_ended(self, worker: Worker, ending: str) -> None:
         """Implements ``WorkerOwner``."""
         self._workers.remove(worker)
+        self._free_numbers.add(worker.number)
+        if worker.has_served_its_time:
+            self._replace_worker()
+            return
         if worker.was_told_to_stop or self._start_error is not None:
             return
         if self.state is ModelState.STARTING and not worker.was_ready:
@@ -291,19 +303,28 @@ class Supervisor:
 
     def _replace_worker(self) -> None:
         try:
-            self._add_worker(launch(self._command))
+            self._add_worker()
         except DrivetrainError as error:
             self._hooks.log(Log(source=Source.STDERR, data=f"cannot start a worker: {error.message}\n"))
             self._give_up()
 
-    def _add_worker(self, launched: LaunchedWorker) -> None:
+    def _add_worker(self, launched: LaunchedWorker | None = None) -> None:
         project, mode = self._command.project, self._command.mode
         reference = entry_point_of(project, mode)
         load = Load(root=str(project.root), file=reference.file, name=reference.name, mode=mode.value)
-        worker = Worker(launched, load, self, cancel_grace=self._options.cancel_grace)
+        number = min(self._free_numbers)
+        worker = Worker(number, launched or self._launch(number), load, self, _limits(self._options))
+        self._free_numbers.remove(number)
         self._workers.append(worker)
         if self._options.setup_timeout is not None:
             self._after(self._options.setup_timeout, lambda: self._end_late_setup(worker))
+
+    def _launch(self, number: int) -> LaunchedWorker:
+        device = visible_device(number, self._options.workers, self._options.devices)
+        if device is None:
+            return launch(self._command)
+        variables = {**self._command.variables, "CUDA_VISIBLE_DEVICES": device}
+        return launch(replace(self._command, variables=variables))
 
     def _end_late_setup(self, worker: Worker) -> None:
         if worker.phase in (Phase.LOADING, Phase.SETTING_UP):
@@ -326,3 +347,11 @@ class Supervisor:
             if worker is None or worker.free_slots == 0:
                 return
             worker.start(self._waiting.popleft())
+
+
+def _limits(options: SupervisorOptions) -> WorkerLimits:
+    return WorkerLimits(
+        cancel_grace=options.cancel_grace,
+        prediction_timeout=options.prediction_timeout,
+        predictions=options.predictions_per_worker,
+    )

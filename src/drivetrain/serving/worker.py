@@ -11,12 +11,14 @@ ended as soon as no other prediction needs it.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from drivetrain.model.prediction import (
+    Completed,
     Failure,
     Log,
     Metric,
@@ -86,24 +88,42 @@ class WorkerOwner(Protocol):
         """The process is gone. Its predictions have been failed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerLimits:
+    """What a worker and its predictions may take; ``None`` is as much as they like.
+
+    Attributes:
+        cancel_grace: How long a prediction may take to obey its cancelation.
+        prediction_timeout: How long a prediction may run.
+        predictions: How many predictions the worker may run in its life.
+    """
+
+    cancel_grace: timedelta
+    prediction_timeout: timedelta | None = None
+    predictions: int | None = None
+
+
 class Worker:
     """Owns the slots of one worker process.
 
     Args:
+        number: Its place among the model's workers; a successor takes the same.
         launched: The process just started.
         load: What it must load.
         owner: Told what happens.
-        cancel_grace: How long a prediction may take to obey its cancelation.
+        limits: What it may take.
     """
 
-    def __init__(self, launched: LaunchedWorker, load: Load, owner: WorkerOwner, *, cancel_grace: timedelta) -> None:
+    def __init__(self, number: int, launched: LaunchedWorker, load: Load, owner: WorkerOwner, limits: WorkerLimits) -> None:
+        self.number = number
         self.phase = Phase.LOADING
         self.was_ready = False
         self.was_told_to_stop = False
         self.concurrency = 1
         self._runs: dict[str, Run] = {}
         self._owner = owner
-        self._cancel_grace = cancel_grace
+        self._limits = limits
+        self._started = 0
         self._is_doomed = False
         self._health: asyncio.Future[HealthReport] | None = None
         self._loop = asyncio.get_running_loop()
@@ -113,9 +133,14 @@ class Worker:
     @property
     def free_slots(self) -> int:
         """How many more predictions it can take now."""
-        if self.phase is not Phase.READY or self._is_doomed:
+        if self.phase is not Phase.READY or self._is_doomed or self.has_served_its_time:
             return 0
         return self.concurrency - len(self._runs)
+
+    @property
+    def has_served_its_time(self) -> bool:
+        """Whether it has started as many predictions as a worker may run."""
+        return self._limits.predictions is not None and self._started >= self._limits.predictions
 
     @property
     def ended(self) -> asyncio.Future[None]:
@@ -132,7 +157,10 @@ class Worker:
         """Put a prediction into a free slot."""
         assert self.free_slots > 0
         self._runs[run.id] = run
-        run.apply(Started(at=now()))
+        self._started += 1
+        run.deliver(Started(at=now()))
+        if self._limits.prediction_timeout is not None:
+            self._loop.call_later(self._limits.prediction_timeout.total_seconds(), self._time_out, run)
         prediction = run.prediction
         self._process.send(
             Predict(
@@ -148,7 +176,7 @@ class Worker:
         """Ask the code of a prediction in one of the slots to stop, and see to it that it does."""
         if run.id in self._runs:
             self._process.send(Cancel(id=run.id))
-            self._loop.call_later(self._cancel_grace.total_seconds(), self._give_up_on, run)
+            self._loop.call_later(self._limits.cancel_grace.total_seconds(), self._give_up_on, run)
 
     def holds(self, run: Run) -> bool:
         """Whether the prediction is in one of the slots."""
@@ -200,7 +228,7 @@ class Worker:
         """Implements ``ProcessListener``."""
         if len(self._runs) == 1:
             (run,) = self._runs.values()
-            run.apply(log)
+            run.deliver(log)
         else:
             self._owner.log_strayed(self, log)
 
@@ -221,18 +249,27 @@ class Worker:
 
     def _apply(self, run_id: str, event: Output | Log | Metric) -> None:
         if run := self._runs.get(run_id):
-            run.apply(event)
+            run.deliver(event)
 
     def _complete(self, frame: PredictionCompleted) -> None:
         run = self._runs.pop(frame.id, None)
         if run is None:
             return
         if frame.output is not None:
-            run.apply(Output(output=_output(frame.output)))
-        run.complete(Status(frame.status), _failure(frame.failure))
+            run.deliver(Output(output=_output(frame.output)))
+        run.deliver(Completed(status=Status(frame.status), at=now(), failure=_failure(frame.failure)))
         if self._is_doomed and not self._live_runs():
             self.kill()
+        elif self.has_served_its_time and not self._runs:
+            self.stop()
         self._owner.slot_released(self)
+
+    def _time_out(self, run: Run) -> None:
+        if self._runs.get(run.id) is run and not run.is_finished:
+            assert self._limits.prediction_timeout is not None
+            seconds = self._limits.prediction_timeout.total_seconds()
+            run.fail(f"The prediction took longer than the {seconds:g} seconds it may take and was stopped.")
+            self.cancel(run)
 
     def _give_up_on(self, run: Run) -> None:
         if self._runs.get(run.id) is not run:

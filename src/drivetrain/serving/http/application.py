@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import uuid
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from drivetrain import __version__
 from drivetrain.dialects.cog.openapi import openapi_document
 from drivetrain.model.errors import DrivetrainError, InternalError
 from drivetrain.model.inputs import InvalidInputs
-from drivetrain.model.prediction import Completed, Event
 from drivetrain.model.project import Mode
+from drivetrain.serving.event_stream import EventStream
 from drivetrain.serving.http.docs_page import DOCS_PAGE
 from drivetrain.serving.http.exchange import ClientGone, Exchange, HttpError, Receive, Scope, Send
 from drivetrain.serving.http.health import describe_health
-from drivetrain.serving.http.rendering import render_prediction
+from drivetrain.serving.http.rendering import render_prediction, render_value
+from drivetrain.serving.http.request import ParsedRequest, parse_delivery, parse_request
+from drivetrain.serving.http.waiting import Outcome, wait_for_end
+from drivetrain.serving.outgoing import AddressRefused
 from drivetrain.serving.run import Run
-from drivetrain.serving.server import AtCapacity, ModelServer, NotReady, PredictionRequest
-
-_BODY_LIMIT = 100 * 1024 * 1024
+from drivetrain.serving.server import AtCapacity, ModelServer, NotReady
+from drivetrain.serving.supervisor import ModelState
+from drivetrain.serving.uploads import Target, Uploader, UploadPassage
+from drivetrain.serving.webhooks import Webhooks
 
 #: The noun in the paths of each mode.
 _COLLECTION = {Mode.PREDICT: "predictions", Mode.TRAIN: "trainings"}
@@ -30,17 +32,49 @@ _COLLECTION = {Mode.PREDICT: "predictions", Mode.TRAIN: "trainings"}
 Handler: TypeAlias = Callable[[Exchange, str], Awaitable[None]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class HttpOptions:
+    """How to speak HTTP.
+
+    Attributes:
+        body_limit: Bytes a request's body may have.
+        upload_url: Where output files are uploaded to, instead of being put into answers.
+        streams_everything: Whether every iterator may be streamed, or only what the author marked with ``@streaming``, as in Cog.
+        cors_origin: Origin of pages that may call the API from a browser; ``*`` is every one.
+    """
+
+    body_limit: int = 100 * 1024 * 1024
+    upload_url: str | None = None
+    streams_everything: bool = True
+    cors_origin: str | None = None
+
+
 class Application:
     """An ASGI application for one model.
 
     Args:
         server: The model server to call.
+        options: How to speak HTTP.
+        webhooks: Notifies.
+        uploader: Uploads.
         shut_down: Called by ``POST /shutdown``, after it has been answered.
     """
 
-    def __init__(self, server: ModelServer, *, shut_down: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        server: ModelServer,
+        options: HttpOptions,
+        *,
+        webhooks: Webhooks,
+        uploader: Uploader,
+        shut_down: Callable[[], None],
+    ) -> None:
         self._server = server
+        self._options = options
+        self._webhooks = webhooks
+        self._uploader = uploader
         self._shut_down = shut_down
+        self._extra_headers = _cors_headers(options.cors_origin)
         collection = _COLLECTION[server.mode]
         self._create_path = f"/{collection}"
         self._one = re.compile(f"/{collection}/([^/]+)")
@@ -48,6 +82,8 @@ class Application:
         self._pages: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._index},
             "/health-check": {"GET": self._health},
+            "/livez": {"GET": self._alive},
+            "/readyz": {"GET": self._ready},
             "/openapi.json": {"GET": self._openapi},
             "/docs": {"GET": self._docs},
             "/shutdown": {"POST": self._shutdown},
@@ -57,7 +93,7 @@ class Application:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send, body_limit=_BODY_LIMIT)
+        exchange = Exchange(scope, receive, send, body_limit=self._options.body_limit, extra_headers=self._extra_headers)
         try:
             handler, argument = self._route(exchange)
             await handler(exchange, argument)
@@ -73,7 +109,7 @@ class Application:
         methods: dict[str, Handler]
         argument = ""
         if path == self._create_path:
-            methods = {"POST": self._create}
+            methods = {"POST": self._create, "GET": self._list}
         elif page := self._pages.get(path):
             methods = page
         elif match := self._one.fullmatch(path):
@@ -83,23 +119,69 @@ class Application:
         else:
             raise HttpError(404, "Not Found")
         method = "GET" if exchange.method == "HEAD" else exchange.method
+        if method == "OPTIONS" and self._options.cors_origin is not None:
+            return self._preflight, ""
         if method not in methods:
             raise HttpError(405, "Method Not Allowed")
         return methods[method], argument
 
-    async def _create(self, exchange: Exchange, run_id: str) -> None:
-        request = _parse_request(await exchange.json_body(), run_id)
-        run = self._server.create(request)
-        if _wants_no_wait(exchange):
-            await exchange.respond(202, await render_prediction(run.prediction))
+    async def _create(self, exchange: Exchange, url_id: str) -> None:
+        parsed = parse_request(exchange, await exchange.json_body(), url_id)
+        if parsed.delivery.is_stream:
+            self._require_stream()
+        run = self._server.create(parsed.request, accepted=lambda run: self._equip(run, parsed))
+        if parsed.delivery.is_stream:
+            await self._stream(run, exchange)
             return
-        if await _finished_or_disconnected(run, exchange):
-            await exchange.respond(200, await render_prediction(run.prediction))
-        elif not run_id:  # an idempotent PUT may be waited for by others, or asked for again
-            self._server.cancel(run.id)
+        with run.attended():
+            outcome = await wait_for_end(run, exchange, parsed.delivery.wait)
+        if outcome is Outcome.CLIENT_GONE:
+            self._server.leave(run)
+            return
+        await exchange.respond(200 if outcome is Outcome.FINISHED else 202, await self._render(run))
+
+    def _equip(self, run: Run, parsed: ParsedRequest) -> None:
+        """Have a new run's files uploaded and its progress told, as the server or the request says."""
+        run.ends_with_its_clients = parsed.delivery.is_stream or parsed.delivery.wait is None
+        if parsed.output_file_prefix is not None:
+            run.passage = UploadPassage(run, self._uploader, Target(url=parsed.output_file_prefix, as_form=True))
+        elif self._options.upload_url is not None:
+            run.passage = UploadPassage(run, self._uploader, Target(url=self._options.upload_url))
+        if parsed.webhook is not None:
+            self._webhooks.follow(run, parsed.webhook)
+
+    def _require_stream(self) -> None:
+        signature = self._server.supervisor.signature
+        if signature is None:
+            return  # not set up yet; creating says so
+        may_stream = self._options.streams_everything or (signature.streaming and self._server.mode is Mode.PREDICT)
+        if not may_stream:
+            raise HttpError(406, "this model's output is not streamed")
+
+    async def _stream(self, run: Run, exchange: Exchange) -> None:
+        stream = EventStream(run, render=render_prediction, render_value=render_value)
+        with run.attended():
+            stayed = await exchange.stream(stream.chunks(), b"text/event-stream")
+        if not stayed:
+            self._server.leave(run)
+
+    async def _render(self, run: Run) -> dict[str, Any]:
+        body = await render_prediction(run.prediction)
+        if not run.is_finished and (position := self._server.supervisor.position(run)) is not None:
+            body["queue_position"] = position
+        return body
+
+    async def _list(self, exchange: Exchange, _argument: str) -> None:
+        await exchange.respond(200, {"results": [await self._render(run) for run in self._server.known()]})
 
     async def _show(self, exchange: Exchange, run_id: str) -> None:
-        await exchange.respond(200, await render_prediction(self._find(run_id).prediction))
+        run = self._find(run_id)
+        if parse_delivery(exchange).is_stream:
+            self._require_stream()
+            stream = EventStream(run, render=render_prediction, render_value=render_value)
+            await exchange.stream(stream.chunks(), b"text/event-stream")
+            return
+        await exchange.respond(200, await self._render(run))
 
     async def _cancel_run(self, exchange: Exchange, run_id: str) -> None:
         found = self._server.cancel(run_id)
@@ -130,6 +212,16 @@ class Application:
     async def _health(self, exchange: Exchange, _argument: str) -> None:
         await exchange.respond(200, await describe_health(self._server))
 
+    async def _alive(self, exchange: Exchange, _argument: str) -> None:
+        await exchange.respond(200, {"status": "alive"})
+
+    async def _ready(self, exchange: Exchange, _argument: str) -> None:
+        state = self._server.supervisor.state
+        await exchange.respond(200 if state is ModelState.READY else 503, {"status": state.value})
+
+    async def _preflight(self, exchange: Exchange, _argument: str) -> None:
+        await exchange.respond_bytes(204, b"", b"text/plain")
+
     async def _openapi(self, exchange: Exchange, _argument: str) -> None:
         signature = self._server.supervisor.signature
         if signature is None:
@@ -145,52 +237,15 @@ class Application:
         self._shut_down()
 
 
-def _parse_request(body: Any, run_id: str) -> PredictionRequest:
-    if body is None:
-        body = {}
-    if not isinstance(body, dict):
-        raise _invalid(["body"], "the body must be a JSON object")
-    body_id = body.get("id")
-    if body_id is not None and not isinstance(body_id, str):
-        raise _invalid(["body", "id"], "must be a string")
-    if run_id and body_id is not None and body_id != run_id:
-        raise _invalid(["body", "id"], "prediction ID must match the ID supplied in the URL")
-    return PredictionRequest(
-        id=run_id or body_id or uuid.uuid4().hex,
-        input=_parse_object(body, "input"),
-        context=_parse_context(body),
-        created_at=_parse_time(body.get("created_at")),
+def _cors_headers(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
+    if origin is None:
+        return ()
+    return (
+        (b"access-control-allow-origin", origin.encode("latin-1", "replace")),
+        (b"access-control-allow-methods", b"GET, POST, PUT, OPTIONS"),
+        (b"access-control-allow-headers", b"Content-Type, Prefer, Accept, Authorization"),
+        (b"vary", b"Origin"),
     )
-
-
-def _parse_object(body: dict[str, Any], name: str) -> dict[str, Any]:
-    value = body.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _invalid(["body", name], "must be an object")
-    return value
-
-
-def _parse_context(body: dict[str, Any]) -> dict[str, str]:
-    context = _parse_object(body, "context")
-    for key, value in context.items():
-        if not isinstance(value, str):
-            raise _invalid(["body", "context", key], "must be a string")
-    return context
-
-
-def _parse_time(value: Any) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        return datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (ValueError, AttributeError):
-        raise _invalid(["body", "created_at"], "must be a time in ISO 8601") from None
-
-
-def _invalid(location: list[str | int], message: str) -> HttpError:
-    return HttpError(422, [{"loc": location, "msg": message, "type": "value_error"}])
 
 
 def _describe(error: DrivetrainError) -> tuple[int, dict[str, Any]]:
@@ -205,39 +260,6 @@ def _describe(error: DrivetrainError) -> tuple[int, dict[str, Any]]:
         return 409, {"detail": "Already running a prediction", "error": error.message, "status": "failed"}
     if isinstance(error, NotReady):
         return 503, {"detail": error.message, "error": error.message, "status": "failed"}
+    if isinstance(error, AddressRefused):
+        return 422, {"detail": error.message}
     return 500 if isinstance(error, InternalError) else 400, {"detail": error.message}
-
-
-def _wants_no_wait(exchange: Exchange) -> bool:
-    preferences = (part.strip().lower() for part in exchange.header(b"prefer").split(","))
-    return "respond-async" in preferences
-
-
-async def _finished_or_disconnected(run: Run, exchange: Exchange) -> bool:
-    """Wait until the prediction ends (``True``) or the client hangs up."""
-    if run.is_finished:
-        return True
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[bool] = loop.create_future()
-
-    def settle(value: bool) -> None:
-        if not outcome.done():
-            outcome.set_result(value)
-
-    def watch(event: Event) -> None:
-        if isinstance(event, Completed):
-            settle(True)
-
-    # After the body has been read, the server's next message is the disconnect.
-    disconnect = loop.create_task(_disconnected(exchange))
-    disconnect.add_done_callback(lambda _task: settle(False))
-    try:
-        with run.watched(watch):
-            return await outcome
-    finally:
-        disconnect.cancel()
-
-
-async def _disconnected(exchange: Exchange) -> None:
-    while (await exchange.receive())["type"] != "http.disconnect":
-        pass

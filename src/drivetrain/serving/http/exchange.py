@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -43,15 +44,25 @@ class Exchange:
         receive: ASGI's way in.
         send: ASGI's way out.
         body_limit: Bytes a body may have.
+        extra_headers: Added to every answer.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, body_limit: int) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        body_limit: int,
+        extra_headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.receive = receive
         self._send = send
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._body_limit = body_limit
+        self._extra_headers = extra_headers
 
     def header(self, name: bytes) -> str:
         """All values of a header joined by commas, in lower-case name; empty when absent."""
@@ -74,6 +85,26 @@ class Exchange:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise HttpError(400, f"the body is not JSON: {error}") from error
 
+    async def disconnected(self) -> None:
+        """Wait until the client hangs up. After the body has been read, that is all the server has to say about it."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def stream(self, chunks: AsyncIterator[bytes], content_type: bytes) -> bool:
+        """Answer with chunks as they come; whether the client was there to the end."""
+        headers = [(b"content-type", content_type), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self._extra_headers]})
+        gone = asyncio.get_running_loop().create_task(self.disconnected())
+        try:
+            async for chunk in _until(gone, chunks):
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if gone.done():
+                return False
+            await self._send({"type": "http.response.body", "body": b""})
+            return True
+        finally:
+            gone.cancel()
+
     async def respond(self, status: int, body: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """Answer with JSON."""
         await self.respond_bytes(status, _json.encode(body), b"application/json", headers)
@@ -87,7 +118,7 @@ class Exchange:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [(b"content-type", content_type), (b"content-length", length), *headers],
+                "headers": [(b"content-type", content_type), (b"content-length", length), *headers, *self._extra_headers],
             }
         )
         await self._send({"type": "http.response.body", "body": content})
@@ -116,3 +147,19 @@ class Exchange:
 
     def _too_large(self) -> HttpError:
         return HttpError(413, f"the body is larger than the limit of {self._body_limit} bytes")
+
+
+async def _until(stop: asyncio.Task[None], chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Chunks until there are no more or ``stop`` is done, also while the next one is waited for."""
+    iterator = chunks.__aiter__()
+    while True:
+        following = asyncio.ensure_future(anext(iterator, None))
+        await asyncio.wait({stop, following}, return_when=asyncio.FIRST_COMPLETED)
+        if not following.done():
+            following.cancel()
+            await asyncio.wait({following})
+            return
+        chunk = following.result()
+        if chunk is None or stop.done():
+            return
+        yield chunk

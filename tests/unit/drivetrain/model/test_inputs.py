@@ -1,7 +1,7 @@
 import pytest
 
 from drivetrain.model.errors import ProjectError
-from drivetrain.model.inputs import InputChecker, InvalidInputs, LocalFile, check_inputs, file_places, replace_places
+from drivetrain.model.inputs import InputChecker, InvalidInputs, LocalFile, check_inputs, replace_places
 from drivetrain.model.signature import (
     ANY,
     BOOLEAN,
@@ -228,7 +228,7 @@ def test_extra_inputs_are_passed_on_where_the_function_takes_them():
 
 @pytest.mark.parametrize("url", ["https://example.com/a.png", "HTTP://example.com", "data:text/plain,hello"])
 def test_files_come_by_url(url):
-    (place,) = file_places(check_inputs(of(image=PATH), {"image": url}))
+    (place,) = check_inputs(of(image=PATH), {"image": url}).files
     assert (place.pointer, place.kind, place.value, place.is_local) == (("image",), Kind.PATH, url, False)
 
 
@@ -238,7 +238,7 @@ def test_files_of_this_machine_are_refused_over_http(value):
 
 
 def test_files_of_this_machine_are_taken_from_its_user():
-    (place,) = file_places(check_inputs(of(image=FILE), {"image": "picture.png"}, local_files=True))
+    (place,) = check_inputs(of(image=FILE), {"image": "picture.png"}, local_files=True).files
     assert (place.kind, place.value, place.is_local) == (Kind.FILE, "picture.png", True)
 
 

@@ -1,0 +1,60 @@
+"""The HTTP client for everything that a model server fetches, uploads and notifies. Slow to import: see ``outgoing``."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+
+import httpx
+
+from drivetrain import __version__
+from drivetrain.serving.outgoing import Address, AddressRefused, is_public
+
+
+def make_client(*, allow_private: bool, redirects: int = 10) -> httpx.AsyncClient:
+    """A client that keeps connections open.
+
+    Args:
+        allow_private: Whether private and local addresses may be talked to.
+        redirects: Hops that a request may take.
+    """
+    transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=100))
+    if not allow_private:
+        transport = _PublicOnly(transport)
+    return httpx.AsyncClient(
+        transport=transport,
+        follow_redirects=redirects > 0,
+        max_redirects=redirects,
+        timeout=httpx.Timeout(30, read=60),
+        headers={"User-Agent": f"drivetrain/{__version__}"},
+    )
+
+
+class _PublicOnly(httpx.AsyncBaseTransport):
+    """Resolves the host itself and connects to the address it has looked at: a name cannot change its mind in between."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        address = await _public_address(host, request.url.port or (443 if request.url.scheme == "https" else 80))
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        request.url = request.url.copy_with(host=str(address))  # the Host header has been set from the name
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+async def _public_address(host: str, port: int) -> Address:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise httpx.ConnectError(f"the host '{host}' is not known: {error.strerror}") from error
+    addresses = [ipaddress.ip_address(info[4][0]) for info in found]
+    for address in addresses:
+        if not is_public(address):
+            raise AddressRefused(host, address)
+    return addresses[0]

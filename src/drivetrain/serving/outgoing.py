@@ -1,0 +1,70 @@
+"""Whom a model server talks to by itself: to fetch inputs, upload outputs, notify.
+
+URLs come from requests, and requests from anybody. So unless the owner of the server says otherwise, an address that is not on the
+public internet is refused: at every hop of a redirect, and by the address that the name resolves to, which is then the one that is
+connected to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from drivetrain.model.errors import BadRequest
+
+if TYPE_CHECKING:
+    import httpx
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class AddressRefused(BadRequest):
+    """A URL leads to an address that the server does not talk to."""
+
+    code = "address_refused"
+
+    def __init__(self, host: str, address: Address) -> None:
+        super().__init__(
+            f"'{host}' is the private address {address}, which this server does not talk to",
+            hint="serve with --allow-private-addresses if it should",
+        )
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to the public internet; addresses wrapped in others are unwrapped first."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if inner is not None:
+            return is_public(inner)
+    return address.is_global and not address.is_multicast
+
+
+class Outgoing:
+    """Owns the client for what a server sends by itself, made (and imported) when first needed.
+
+    Args:
+        allow_private: Whether private and local addresses may be talked to.
+    """
+
+    def __init__(self, *, allow_private: bool) -> None:
+        self._allow_private = allow_private
+        self._client: httpx.AsyncClient | None = None
+
+    def client(self) -> httpx.AsyncClient:
+        """The client."""
+        if self._client is None:
+            from drivetrain.serving.client import make_client
+
+            self._client = make_client(allow_private=self._allow_private)
+        return self._client
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Close the client at the end, if there is one."""
+        try:
+            yield
+        finally:
+            if self._client is not None:
+                await self._client.aclose()

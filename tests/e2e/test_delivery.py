@@ -1,0 +1,314 @@
+"""How results reach clients: waiting, streams, webhooks, uploads."""
+
+import contextlib
+import json
+import queue
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+class Receiver:
+    """A real HTTP server that keeps what it is sent and answers as it is told."""
+
+    def __init__(self):
+        self.requests = queue.Queue()
+        self.statuses = []
+        self.headers = {}
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if self.headers.get("Transfer-Encoding") == "chunked":
+                    body = b"".join(self.chunks())
+                receiver.requests.put((self.command, self.path, dict(self.headers), body))
+                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_PUT = do_POST  # noqa: N815 (the standard library's name)
+
+            def chunks(self):
+                while size := int(self.rfile.readline(), 16):
+                    yield self.rfile.read(size)
+                    self.rfile.readline()
+
+            def log_message(self, *_arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def take(self):
+        return self.requests.get(timeout=30)
+
+    def take_events(self):
+        """Bodies of webhooks up to the completion."""
+        bodies = [json.loads(self.take()[3])]
+        while bodies[-1]["status"] in ("starting", "processing"):
+            bodies.append(json.loads(self.take()[3]))
+        return bodies
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+STREAM = """
+    import sys
+    from typing import Iterator
+    from cog import BasePredictor, current_scope
+
+    class Predictor(BasePredictor):
+        def predict(self, text: str, fail: bool = False) -> Iterator[str]:
+            for word in text.split():
+                print("saying", word)
+                yield word
+            current_scope().record_metric("words", 2)
+            if fail:
+                raise ValueError("boom")
+"""
+
+GATED = """
+    import os
+    from typing import AsyncIterator, Iterator
+    from cog import BasePredictor
+
+    class Predictor(BasePredictor):
+        def predict(self, gate: str) -> Iterator[str]:
+            yield "before"
+            with open(gate) as file:  # a named pipe: waits until somebody opens the other end
+                yield file.read()
+"""
+
+ASYNC_GATED = """
+    import asyncio
+    from typing import AsyncIterator
+    from cog import BasePredictor
+
+    class Predictor(BasePredictor):
+        async def predict(self, gate: str) -> AsyncIterator[str]:
+            yield "before"
+            yield await asyncio.get_running_loop().run_in_executor(None, lambda: open(gate).read())
+"""
+
+
+def events(response):
+    """Server-sent events as they come: name and data."""
+    name = None
+    for line in response.iter_lines():
+        if line.startswith("event: "):
+            name = line[7:]
+        elif line.startswith("data: "):
+            yield name, json.loads(line[6:])
+
+
+@contextlib.contextmanager
+def streaming(server, method="POST", path="/predictions", **inputs):
+    content = {"json": {"input": inputs}} if method != "GET" else {}
+    with server.client.stream(method, path, headers={"Accept": "text/event-stream"}, **content) as response:
+        assert response.status_code == 200, response.read()
+        yield response
+
+
+def test_a_stream_tells_every_event_in_order(project):
+    with project(STREAM).serve() as server, streaming(server, text="a b") as response:
+        assert response.headers["content-type"] == "text/event-stream"
+        told = list(events(response))
+    # Text may be told before the output that it was written ahead of, never after what followed it.
+    assert [name for name, _ in told if name != "log"] == ["start", "output", "output", "metric", "completed"]
+    assert told[1][0] == "log"
+    assert "".join(data["data"] for name, data in told if name == "log") == "saying a\nsaying b\n"
+    assert [data for name, data in told if name == "output"] == [{"chunk": "a", "index": 0}, {"chunk": "b", "index": 1}]
+    assert {data["source"] for name, data in told if name == "log"} == {"stdout"}
+    assert told[-2][1] == {"name": "words", "value": 2, "mode": "replace"}
+    assert (told[-1][1]["status"], told[-1][1]["output"]) == ("succeeded", ["a", "b"])
+
+
+def test_a_stream_of_a_failure_ends_with_it(project):
+    with project(STREAM).serve() as server, streaming(server, text="a", fail=True) as response:
+        name, data = list(events(response))[-1]
+    assert (name, data["status"], data["error"], data["output"]) == ("completed", "failed", "boom", ["a"])
+
+
+@pytest.mark.parametrize("source", [GATED, ASYNC_GATED], ids=["sync", "async"])
+def test_items_come_as_they_are_produced(project, source):
+    import os
+
+    made = project(source)
+    os.mkfifo(made.root / "gate")
+    with made.serve() as server, streaming(server, gate=str(made.root / "gate")) as response:
+        told = events(response)
+        assert [next(told)[0], next(told)[1]["chunk"]] == ["start", "before"]
+        (made.root / "gate").write_text("after")
+        assert next(told)[1] == {"chunk": "after", "index": 1}
+        assert next(told)[1]["output"] == ["before", "after"]
+
+
+def test_a_stream_can_be_joined_late_and_is_replayed(project):
+    with project(STREAM).serve() as server:
+        first = server.client.put("/predictions/mine", json={"input": {"text": "a b"}}).json()
+        for method in ("PUT", "GET"):
+            with streaming(server, method, "/predictions/mine", text="other") as response:
+                told = list(events(response))
+            assert [data["chunk"] for name, data in told if name == "output"] == ["a", "b"]
+            assert told[-1][1] == first
+
+
+def test_a_late_reader_is_told_what_it_has_missed(project):
+    silent = STREAM.replace('print("saying", word)', "pass")
+    made = project(silent, environ={"COG_STREAM_HISTORY_CAPACITY": "3"})
+    with made.serve() as server:
+        server.client.put("/predictions/mine", json={"input": {"text": "a b c"}})
+        with streaming(server, "GET", "/predictions/mine") as response:
+            told = list(events(response))
+    assert told[0] == ("error", {"error": "some events are no longer kept", "skipped": 3})
+    assert told[1] == ("output", {"chunk": "c", "index": 2})
+
+
+def test_the_last_reader_that_leaves_cancels_the_prediction(project):
+    import os
+
+    made = project(GATED)
+    os.mkfifo(made.root / "gate")
+    with made.serve() as server:
+        with streaming(server, "PUT", "/predictions/left", gate=str(made.root / "gate")) as response:
+            assert next(events(response))[0] == "start"
+        assert server.wait_until("left", lambda body: body["status"] != "processing")["status"] == "canceled"
+
+
+def test_streaming_can_be_kept_to_what_the_author_marked(project):
+    with project(STREAM).serve("--stream-marked-only") as server:
+        answer = server.client.post("/predictions", json={"input": {"text": "a"}}, headers={"Accept": "text/event-stream"})
+        assert answer.status_code == 406
+
+
+def test_waiting_can_be_bounded(project):
+    import os
+
+    made = project(GATED)
+    os.mkfifo(made.root / "gate")
+    with made.serve() as server:
+        body = {"id": "slow", "input": {"gate": str(made.root / "gate")}}
+        answer = server.client.post("/predictions", json=body, headers={"Prefer": "respond-async;x, wait=1"})
+        assert (answer.status_code, answer.json()["status"], answer.json()["output"]) == (202, "processing", ["before"])
+        (made.root / "gate").write_text("after")
+        assert server.wait_until("slow", lambda body: body["status"] == "succeeded")["output"] == ["before", "after"]
+
+
+def test_webhooks_tell_start_progress_and_completion_in_order(project, receiver):
+    made = project(STREAM, environ={"WEBHOOK_AUTH_TOKEN": "secret", "COG_THROTTLE_RESPONSE_INTERVAL": "0"})
+    with made.serve("--allow-private-addresses") as server:
+        body = {"id": "told", "input": {"text": "a b"}, "webhook": f"{receiver.url}/hook"}
+        server.client.post("/predictions", json=body, headers={"Prefer": "respond-async", "traceparent": "00-1-2-01"})
+        method, path, headers, content = receiver.take()
+        assert (method, path, headers["Authorization"], headers["traceparent"]) == ("POST", "/hook", "Bearer secret", "00-1-2-01")
+        bodies = [json.loads(content)]
+        bodies += receiver.take_events() if bodies[0]["status"] == "processing" else []
+        assert (bodies[-1]["status"], bodies[-1]["output"]) == ("succeeded", ["a", "b"])
+        outputs = [len(body["output"] or []) for body in bodies]
+        assert outputs == sorted(outputs)
+    assert receiver.requests.empty()
+
+
+def test_a_webhook_can_be_for_the_completion_alone_and_is_sent_until_it_is_taken(project, receiver):
+    receiver.statuses = [503, 500]
+    with project(STREAM).serve("--allow-private-addresses") as server:
+        body = {"input": {"text": "a"}, "webhook": receiver.url, "webhook_events_filter": ["completed"]}
+        assert server.client.post("/predictions", json=body).json()["status"] == "succeeded"
+        statuses = [json.loads(receiver.take()[3])["status"] for _ in range(3)]
+    assert statuses == ["succeeded"] * 3
+    assert receiver.requests.empty()
+
+
+def test_a_dead_webhook_costs_nothing_else(project):
+    with project(STREAM).serve("--allow-private-addresses") as server:
+        body = {"input": {"text": "a"}, "webhook": "http://127.0.0.1:9/"}
+        assert server.client.post("/predictions", json=body).json()["status"] == "succeeded"
+        assert server.health()["status"] == "READY"
+        server.client.post("/predictions", json=body)
+        server.process.terminate()
+        server.process.terminate()
+
+
+@pytest.mark.parametrize("field", ["webhook", "output_file_prefix"])
+@pytest.mark.parametrize("value", ["nonsense", 1, "file:///etc/passwd", "http://"])
+def test_what_is_no_url_is_refused(project, field, value):
+    with project(STREAM).serve() as server:
+        answer = server.client.post("/predictions", json={"input": {"text": "a"}, field: value})
+        assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", field])
+
+
+def test_private_addresses_are_not_talked_to(project, receiver):
+    source = (
+        "from cog import Path\nclass Predictor:\n    def predict(self, image: Path) -> str:\n        return image.read_text()\n"
+    )
+    with project(source).serve() as server:
+        body = server.predict(image=f"{receiver.url}/secret")
+        assert body["status"] == "failed"
+        assert "private address" in body["error"]
+    assert receiver.requests.empty()
+
+
+FILES = """
+    from typing import Any, Iterator
+    from cog import BasePredictor, Path
+
+    class Predictor(BasePredictor):
+        def predict(self, count: int = 1) -> Iterator[Any]:
+            for number in range(count):
+                Path("out.txt").write_text(str(number))
+                yield {"file": Path("out.txt"), "number": number}
+"""
+
+
+def test_files_are_uploaded_in_order_and_answered_as_urls(project, receiver):
+    with project(FILES).serve("--allow-private-addresses", "--upload-url", f"{receiver.url}/store") as server:
+        body = server.client.post("/predictions", json={"id": "p", "input": {"count": 2}}).json()
+        uploads = [receiver.take() for _ in range(2)]
+    assert [(method, path, content) for method, path, _, content in uploads] == [
+        ("PUT", "/store/out.txt", b"0"),
+        ("PUT", "/store/out-1.txt", b"1"),
+    ]
+    assert (uploads[0][2]["X-Prediction-ID"], uploads[0][2]["Content-Type"]) == ("p", "text/plain")
+    assert body["output"] == [
+        {"file": f"{receiver.url}/store/out.txt", "number": 0},
+        {"file": f"{receiver.url}/store/out-1.txt", "number": 1},
+    ]
+
+
+def test_the_store_may_say_where_a_file_is(project, receiver):
+    receiver.headers = {"Location": "https://cdn.example.com/x?signature=1"}
+    with project(FILES).serve("--allow-private-addresses", "--upload-url", receiver.url) as server:
+        assert server.predict()["output"][0]["file"] == "https://cdn.example.com/x"
+
+
+def test_a_client_may_say_where_its_files_go(project, receiver):
+    with project(FILES).serve("--allow-private-addresses") as server:
+        body = {"input": {}, "output_file_prefix": f"{receiver.url}/mine/"}
+        output = server.client.post("/predictions", json=body).json()["output"]
+        _, path, headers, content = receiver.take()
+    assert (path, output[0]["file"]) == ("/mine/out.txt", f"{receiver.url}/mine/out.txt")
+    assert headers["Content-Type"].startswith("multipart/form-data")
+    assert b'filename="out.txt"' in content
+
+
+def test_an_upload_is_tried_again_and_a_failed_one_fails_the_prediction(project, receiver):
+    with project(FILES).serve("--allow-private-addresses", "--upload-url", receiver.url) as server:
+        receiver.statuses = [503]
+        assert server.predict()["status"] == "succeeded"
+        receiver.statuses = [403]
+        body = server.predict()
+    assert (body["status"], body["output"]) == ("failed", None)
+    assert "403" in body["error"]

@@ -1,0 +1,187 @@
+"""Workers, slots, the queue, limits of time and number."""
+
+import os
+
+import pytest
+
+GATED = """
+    import os
+    from cog import BasePredictor
+
+    class Predictor(BasePredictor):
+        def predict(self, gate: str = "") -> int:
+            print("begun", flush=True)
+            if gate:
+                open(gate).read()  # a named pipe: waits until somebody opens the other end
+            return os.getpid()
+"""
+
+
+@pytest.fixture
+def gated(project):
+    made = project(GATED)
+    made.gates = [made.root / f"gate{number}" for number in range(3)]
+    for gate in made.gates:
+        os.mkfifo(gate)
+    return made
+
+
+def begin(server, gate):
+    return server.predict(_prefer="respond-async", gate=str(gate))["id"]
+
+
+def test_a_queue_lets_predictions_wait_their_turn_and_tells_their_place(gated):
+    with gated.serve("--queue", "2") as server:
+        ids = [begin(server, gate) for gate in gated.gates]
+        server.wait_until(ids[0], lambda body: body["logs"])
+        places = [server.client.get(f"/predictions/{run_id}").json().get("queue_position") for run_id in ids]
+        assert places == [None, 0, 1]
+        assert server.client.post("/predictions", json={"input": {}}).status_code == 409
+        for gate, run_id in zip(gated.gates, ids, strict=True):
+            gate.write_text("")
+            server.wait_until(run_id, lambda body: body["status"] == "succeeded")
+
+
+def test_a_prediction_that_waits_can_be_canceled(gated):
+    with gated.serve("--queue", "1") as server:
+        first, second = (begin(server, gate) for gate in gated.gates[:2])
+        server.client.post(f"/predictions/{second}/cancel")
+        body = server.client.get(f"/predictions/{second}").json()
+        assert (body["status"], body["started_at"]) == ("canceled", None)
+        gated.gates[0].write_text("")
+        server.wait_until(first, lambda body: body["status"] == "succeeded")
+
+
+def test_workers_run_synchronous_predictions_side_by_side(gated):
+    with gated.serve("--workers", "2") as server:
+        ids = [begin(server, gate) for gate in gated.gates[:2]]
+        for run_id in ids:  # both have begun, and neither can end before its gate is opened
+            server.wait_until(run_id, lambda body: body["logs"] == "begun\n")
+        for gate in gated.gates[:2]:
+            gate.write_text("")
+        pids = {server.wait_until(run_id, lambda body: body["status"] == "succeeded")["output"] for run_id in ids}
+    assert len(pids) == 2
+
+
+def test_each_of_several_workers_sees_a_gpu_of_its_own(gated):
+    gated.write("predict.py", GATED.replace("return os.getpid()", "return int(os.environ['CUDA_VISIBLE_DEVICES'])"))
+    gated.environ["CUDA_VISIBLE_DEVICES"] = "4,7"
+    with gated.serve("--workers", "2") as server:
+        ids = [begin(server, gate) for gate in gated.gates[:2]]
+        for run_id in ids:
+            server.wait_until(run_id, lambda body: body["logs"] == "begun\n")
+        for gate in gated.gates[:2]:
+            gate.write_text("")
+        outputs = {server.wait_until(run_id, lambda body: body["status"] == "succeeded")["output"] for run_id in ids}
+    assert outputs == {4, 7}
+
+
+def test_a_prediction_that_takes_too_long_fails_and_frees_its_slot(gated):
+    with gated.serve("--prediction-timeout", "0.3") as server:
+        body = server.predict(gate=str(gated.gates[0]))
+        assert body["status"] == "failed"
+        assert "longer than the 0.3 seconds" in body["error"]
+        server.wait_for_health("READY")
+        assert server.predict()["status"] == "succeeded"
+
+
+def test_a_worker_is_replaced_after_its_number_of_predictions(gated):
+    with gated.serve("--max-predictions", "2", "--queue", "4") as server:
+        pids = [server.predict()["output"] for _ in range(5)]
+    assert [pids[0] == pids[1], pids[1] == pids[2], pids[2] == pids[3], pids[3] == pids[4]] == [True, False, True, False]
+
+
+def test_code_that_swallows_its_cancelation_does_not_keep_its_slot(project):
+    source = """
+        class Predictor:
+            def predict(self, stubborn: bool) -> str:
+                print("begun", flush=True)
+                while stubborn:
+                    try:
+                        while True:
+                            pass
+                    except BaseException:
+                        pass
+                return "done"
+    """
+    with project(source).serve() as server:
+        run_id = server.predict(_prefer="respond-async", stubborn=True)["id"]
+        server.wait_until(run_id, lambda body: body["logs"])
+        server.client.post(f"/predictions/{run_id}/cancel")
+        assert server.wait_until(run_id, lambda body: body["status"] != "processing")["status"] == "canceled"
+        server.wait_for_health("READY")
+        assert server.predict(stubborn=False)["output"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        ("return True", "READY", None),
+        ("return None", "READY", None),
+        ("return False", "UNHEALTHY", "returned False"),
+        ("raise RuntimeError('no GPU')", "UNHEALTHY", "no GPU"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "async "], ids=["sync", "async"])
+def test_the_authors_health_check_is_asked(project, body, status, told, prefix):
+    source = f"class Predictor:\n    {prefix}def healthcheck(self):\n        {body}\n    {prefix}def predict(self) -> int:\n        return 1\n"
+    with project(source).serve() as server:
+        health = server.health()
+    assert health["status"] == status
+    assert (told or "") in health.get("user_healthcheck_error", "")
+
+
+def test_the_health_check_is_asked_also_while_a_prediction_runs(gated):
+    gated.write("predict.py", GATED + "\n        def healthcheck(self):\n            return False\n")
+    with gated.serve(ready=True) as server:
+        run_id = begin(server, gated.gates[0])
+        server.wait_until(run_id, lambda body: body["logs"])
+        assert server.health()["status"] == "UNHEALTHY"
+        gated.gates[0].write_text("")
+        server.wait_until(run_id, lambda body: body["status"] == "succeeded")
+
+
+def test_probes_say_alive_and_ready(gated):
+    with gated.serve() as server:
+        assert server.client.get("/livez").status_code == 200
+        assert server.client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_list_shows_what_is_known(gated):
+    with gated.serve() as server:
+        server.client.put("/predictions/a", json={"input": {}})
+        results = server.client.get("/predictions").json()["results"]
+    assert [(body["id"], body["status"]) for body in results] == [("a", "succeeded")]
+
+
+def test_a_browser_page_may_call_when_its_origin_is_allowed(gated):
+    with gated.serve("--cors-origin", "https://page.example") as server:
+        answer = server.client.options("/predictions", headers={"Origin": "https://page.example"})
+        assert answer.headers["access-control-allow-origin"] == "https://page.example"
+        assert server.client.get("/").headers["access-control-allow-origin"] == "https://page.example"
+
+
+def test_a_body_beyond_the_limit_is_refused(gated):
+    with gated.serve("--max-body-size", "1") as server:
+        answer = server.client.post("/predictions", json={"input": {"gate": "x" * 2_000_000}})
+        assert answer.status_code == 413
+        assert server.predict()["status"] == "succeeded"
+
+
+def test_sigterm_can_be_left_to_the_platform(gated):
+    with gated.serve("--await-explicit-shutdown", "true") as server:
+        server.process.terminate()
+        assert server.predict()["status"] == "succeeded"
+        server.client.post("/shutdown")
+        assert server.process.wait(timeout=60) == 0
+
+
+def test_trainings_are_served_when_asked_for(project):
+    made = project(
+        "def train(n: int) -> int:\n    return n + 1\n",
+        config="train: predict.py:train\n",
+    )
+    with made.serve("--x-mode", "train") as server:
+        assert server.client.post("/trainings", json={"input": {"n": 1}}).json()["output"] == 2
+        assert "TrainingInput" in server.client.get("/openapi.json").json()["components"]["schemas"]
+        assert server.client.post("/predictions", json={"input": {}}).status_code == 404
