@@ -22,36 +22,59 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 
 @click.command(name="serve", short_help="Serve predictions over HTTP.")
 @click.option(
-    "-p", "--port", type=click.IntRange(0, 65535), default=8393, show_default=True, help="Port to listen on; 0 takes a free one."
+    "-p",
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8393,
+    show_default=True,
+    metavar="PORT",
+    help="Port to listen on; 0 takes a free one.",
 )
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is every one of this machine's."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; 0.0.0.0 is every one of this machine's.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
     default=1,
     show_default=True,
-    help="Processes that hold the model, each on a GPU of its own where there are several.",
+    metavar="N",
+    help="How many processes hold the model, each on a GPU of its own where there are several.",
 )
 @click.option(
     "--queue",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Predictions that may wait for a free slot before others are refused.",
+    metavar="N",
+    help="How many predictions may wait for a free slot before others are refused.",
 )
 @click.option("--reload", "reloads", is_flag=True, help="Restart the worker when a source file changes.")
 @click.option("--setup-timeout", type=_SECONDS, metavar="SECONDS", help="How long set-up may take. [default: no limit]")
 @click.option("--prediction-timeout", type=_SECONDS, metavar="SECONDS", help="How long a prediction may run. [default: no limit]")
 @click.option(
-    "--max-predictions", type=click.IntRange(1), metavar="N", help="Replace a worker after so many predictions. [default: never]"
+    "--cancel-grace",
+    type=click.FloatRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a prediction may take to obey its cancelation before its worker is replaced.",
 )
-@click.option("--upload-url", metavar="URL", help="Upload output files below this URL instead of putting them into answers.")
+@click.option(
+    "--max-predictions",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many predictions a worker runs before a fresh one replaces it. [default: no limit]",
+)
+@click.option("--upload-url", metavar="URL", help="Where output files are uploaded to, instead of being put into answers.")
 @click.option(
     "--allow-private-addresses", "allow_private", is_flag=True, help="Let URLs in requests lead to private and local addresses."
 )
-@click.option("--cors-origin", metavar="ORIGIN", help="Let pages of this origin call the API from a browser; * is every one.")
+@click.option("--cors-origin", metavar="ORIGIN", help="Origin of web pages that may call the API; * is every one.")
 @click.option(
     "--max-body-size",
     "body_megabytes",
@@ -68,7 +91,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     type=click.Choice([mode.value for mode in Mode]),
     default="predict",
     show_default=True,
-    help="Serve predictions or trainings.",
+    help="Which of the two entry points to serve.",
 )
 @click.option(
     "--await-explicit-shutdown",
@@ -77,7 +100,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     flag_value=True,
     default=False,
     type=bool,
-    metavar="BOOLEAN",
+    metavar="[BOOLEAN]",
     help="End only by POST /shutdown, not by SIGTERM.",
 )
 @click.option("--threads", type=int, hidden=True, help="Accepted for Cog's server module and ignored.")
@@ -93,6 +116,7 @@ def command(
     reloads: bool,
     setup_timeout: float | None,
     prediction_timeout: float | None,
+    cancel_grace: float,
     max_predictions: int | None,
     upload_url: str | None,
     allow_private: bool,
@@ -136,6 +160,7 @@ def command(
                 concurrency=_concurrency(opening),
                 setup_timeout=_duration(setup_timeout),
                 prediction_timeout=_duration(prediction_timeout),
+                cancel_grace=timedelta(seconds=cancel_grace),
                 predictions_per_worker=max_predictions,
                 devices=available_devices(environ) if workers > 1 else (),
             ),
@@ -150,6 +175,7 @@ def command(
             allow_private=allow_private,
             reloads=reloads,
             ignores_sigterm=ignores_sigterm,
+            logs_json=not terminal.is_interactive and environ.get("LOG_FORMAT") != "console",
         )
         return serve(worker_command, launched, listener, options, terminal)
 
