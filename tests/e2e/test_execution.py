@@ -1,5 +1,6 @@
 """Workers, slots, the queue, limits of time and number."""
 
+import json
 import os
 
 import pytest
@@ -104,7 +105,7 @@ def test_code_that_swallows_its_cancelation_does_not_keep_its_slot(project):
                         pass
                 return "done"
     """
-    with project(source).serve() as server:
+    with project(source).serve("--cancel-grace", "0.2") as server:
         run_id = server.predict(_prefer="respond-async", stubborn=True)["id"]
         server.wait_until(run_id, lambda body: body["logs"])
         server.client.post(f"/predictions/{run_id}/cancel")
@@ -185,3 +186,24 @@ def test_trainings_are_served_when_asked_for(project):
         assert server.client.post("/trainings", json={"input": {"n": 1}}).json()["output"] == 2
         assert "TrainingInput" in server.client.get("/openapi.json").json()["components"]["schemas"]
         assert server.client.post("/predictions", json={"input": {}}).status_code == 404
+
+
+def test_prometheus_finds_counts_times_and_slots(gated):
+    with gated.serve() as server:
+        server.predict()
+        page = server.client.get("/metrics")
+    assert page.headers["content-type"].startswith("text/plain")
+    for line in (
+        'drivetrain_predictions_total{status="succeeded"} 1.0',
+        "drivetrain_prediction_seconds_count 1.0",
+        "drivetrain_slots_free 1.0",
+    ):
+        assert line in page.text.splitlines()
+
+
+def test_each_prediction_leaves_one_line_of_summary(gated):
+    with gated.serve() as server:
+        server.client.put("/predictions/mine", json={"input": {}})
+        line = json.loads(server.wait_for("prediction_ended"))
+    assert (line["id"], line["status"], line["outputs"], line["error"]) == ("mine", "succeeded", 1, None)
+    assert 0 <= line["waited_seconds"] < line["predict_seconds"] + 60

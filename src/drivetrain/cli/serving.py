@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from drivetrain.cli.summary_log import SummaryLog
 from drivetrain.cli.terminal import Terminal
 from drivetrain.serving.http.application import Application, HttpOptions
 from drivetrain.serving.http.rendering import render_prediction
@@ -39,6 +40,7 @@ class ServeOptions:
         allow_private: Whether URLs in requests may lead to private addresses.
         reloads: Whether a changed source file restarts the worker.
         ignores_sigterm: Whether only ``POST /shutdown`` ends the server.
+        logs_json: Whether the summary of a prediction is a line of JSON, for programs, or one for people.
     """
 
     supervisor: SupervisorOptions
@@ -48,6 +50,7 @@ class ServeOptions:
     allow_private: bool
     reloads: bool
     ignores_sigterm: bool
+    logs_json: bool
 
 
 def serve(
@@ -79,7 +82,8 @@ async def _serve(
         SupervisorHooks(log=lambda log: terminal.text(log.data), settled=lambda: _tell_state(supervisor, terminal)),
     )
     input_files = InputFiles(InputFileLimits(allow_private=options.allow_private))
-    server = ModelServer(supervisor, options.server, input_files, mode=command.mode)
+    summarise = SummaryLog(terminal, as_json=options.logs_json).tell
+    server = ModelServer(supervisor, options.server, input_files, mode=command.mode, ended=summarise)
     outgoing = Outgoing(allow_private=options.allow_private)
     webhooks = Webhooks(options.webhooks, client=outgoing.client, render=render_prediction, problem=terminal.warn)
     application = Application(

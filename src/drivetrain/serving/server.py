@@ -23,6 +23,7 @@ from drivetrain.serving.input_files import InputFiles
 from drivetrain.serving.launch import LaunchedWorker
 from drivetrain.serving.registry import Registry
 from drivetrain.serving.run import Run, now
+from drivetrain.serving.statistics import Statistics
 from drivetrain.serving.supervisor import ModelState, Supervisor
 
 
@@ -84,13 +85,22 @@ class ModelServer:
         options: How to serve.
         input_files: Brings the files that inputs name.
         mode: Whether its runs are predictions or trainings.
+        ended: Called with every prediction that has ended.
     """
 
     def __init__(
-        self, supervisor: Supervisor, options: ServerOptions, input_files: InputFiles, *, mode: Mode = Mode.PREDICT
+        self,
+        supervisor: Supervisor,
+        options: ServerOptions,
+        input_files: InputFiles,
+        *,
+        mode: Mode = Mode.PREDICT,
+        ended: Callable[[Prediction], None] = lambda _prediction: None,
     ) -> None:
         self.supervisor = supervisor
         self.mode = mode
+        self.statistics = Statistics()
+        self._ended = ended
         self._options = options
         self._input_files = input_files
         self._registry = Registry(keep=options.keep, keep_for=options.keep_for)
@@ -134,6 +144,11 @@ class ModelServer:
     def get(self, run_id: str) -> Run | None:
         """A prediction that is under way or has ended a short while ago."""
         return self._registry.get(run_id)
+
+    @property
+    def under_way(self) -> int:
+        """How many predictions have been accepted and have not ended."""
+        return len(self._registry)
 
     def known(self) -> Iterator[Run]:
         """Predictions that ``get`` would find: those under way, then those that have ended, each oldest first."""
@@ -204,6 +219,8 @@ class ModelServer:
         def record_end(event: Event) -> None:
             if isinstance(event, Completed):
                 self._registry.end(run, now())
+                self.statistics.record(prediction)
+                self._ended(prediction)
 
         run.add_watcher(record_end)
         return run

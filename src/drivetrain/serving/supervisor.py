@@ -125,9 +125,19 @@ class Supervisor:
         return self._options.workers * self.concurrency
 
     @property
-    def is_busy(self) -> bool:
-        """Whether no slot is free now."""
-        return not any(worker.free_slots for worker in self._workers)
+    def free_slots(self) -> int:
+        """How many predictions could start now."""
+        return sum(worker.free_slots for worker in self._workers)
+
+    @property
+    def waiting(self) -> int:
+        """How many predictions wait for a slot."""
+        return len(self._waiting)
+
+    @property
+    def deaths(self) -> int:
+        """How many workers have ended unasked."""
+        return len(self._deaths)
 
     def start(self, first: LaunchedWorker | None = None) -> None:
         """Start the workers.

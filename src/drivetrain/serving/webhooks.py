@@ -70,7 +70,7 @@ class WebhookOptions:
 
     interval: timedelta = timedelta(milliseconds=500)
     token: str | None = None
-    drain: timedelta = timedelta(seconds=30)
+    drain: timedelta = timedelta(seconds=10)
 
 
 class Webhooks:

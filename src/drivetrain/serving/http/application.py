@@ -84,6 +84,7 @@ class Application:
             "/health-check": {"GET": self._health},
             "/livez": {"GET": self._alive},
             "/readyz": {"GET": self._ready},
+            "/metrics": {"GET": self._metrics},
             "/openapi.json": {"GET": self._openapi},
             "/docs": {"GET": self._docs},
             "/shutdown": {"POST": self._shutdown},
@@ -218,6 +219,11 @@ class Application:
     async def _ready(self, exchange: Exchange, _argument: str) -> None:
         state = self._server.supervisor.state
         await exchange.respond(200 if state is ModelState.READY else 503, {"status": state.value})
+
+    async def _metrics(self, exchange: Exchange, _argument: str) -> None:
+        from drivetrain.serving.http.metrics import CONTENT_TYPE, render_metrics  # not worth its import until somebody asks
+
+        await exchange.respond_bytes(200, render_metrics(self._server), CONTENT_TYPE)
 
     async def _preflight(self, exchange: Exchange, _argument: str) -> None:
         await exchange.respond_bytes(204, b"", b"text/plain")

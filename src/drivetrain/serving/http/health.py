@@ -26,7 +26,7 @@ async def describe_health(server: ModelServer) -> dict[str, Any]:
     """How the model is, in the form of both generations of Cog."""
     supervisor = server.supervisor
     body: dict[str, Any] = {
-        "status": _STATUS.get(supervisor.state) or ("BUSY" if supervisor.is_busy else "READY"),
+        "status": _STATUS.get(supervisor.state) or ("READY" if supervisor.free_slots else "BUSY"),
         "setup": describe_setup(supervisor.setup),
         "version": {"drivetrain": __version__, "python": platform.python_version()},
     }
