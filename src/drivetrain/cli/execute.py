@@ -36,8 +36,8 @@ def command(
 ) -> None:
     """Run a command inside the environment of the project in this directory.
 
-    It runs in the working directory, with this terminal, and its exit status is the command's. Options for
-    drivetrain itself come before the command.
+    It runs in the working directory, with this terminal, and its exit status is the command's. Options of
+    exec itself come before the command.
 
     \b
         drivetrain exec python scripts/convert.py --half
