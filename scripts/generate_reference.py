@@ -17,7 +17,8 @@ from drivetrain.cli.options import CONTAINER_OPTIONS
 from drivetrain.settings import Settings
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
-WIDTH = 100
+#: As wide as the help ever gets, on a wide terminal.
+WIDTH = 98
 
 NOTICE = "<!-- Written by scripts/generate_reference.py; change the code's own texts, then run `make docs`. -->"
 

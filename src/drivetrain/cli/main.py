@@ -103,6 +103,9 @@ def run(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        terminal.note(error.format_message())
+        return 2
     except click.UsageError as error:
         terminal.error(_sentence(error), hint=_usage_hint(error))
         return 2
