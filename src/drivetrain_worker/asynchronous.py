@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any, Dict, Set
+from typing import Any, Dict, List, Set
 
 from drivetrain_worker import capture
+from drivetrain_worker.batch import Batch, tell_of_retry
 from drivetrain_worker.channel import Channel, ServerGone
 from drivetrain_worker.loading import Model
 from drivetrain_worker.protocol import Frame
-from drivetrain_worker.session import Run, abandon, report_health
+from drivetrain_worker.session import Run, abandon, report_health, shared_scope
 
 
 class AsynchronousSession:
@@ -49,6 +50,9 @@ class AsynchronousSession:
         kind = frame["type"]
         if kind == "predict":
             self._tasks[frame["id"]] = self._loop.create_task(self._predict(frame))
+        elif kind == "predict_together":
+            together = self._loop.create_task(self._predict_together(frame["predictions"]))
+            self._tasks.update((one["id"], together) for one in frame["predictions"])
         elif kind == "cancel":
             task = self._tasks.get(frame["id"])
             if task is not None:
@@ -63,20 +67,50 @@ class AsynchronousSession:
 
     async def _predict(self, frame: Frame) -> None:
         from cog._scope import enter
-        from cog.errors import CancelationException
 
+        if self._model.entry_point.takes_lists:
+            await self._predict_together([frame])
+            return
         run = Run(self._channel, self._model, frame)
         enter(run.scope)  # never left: the context ends with the task
         capture.running_prediction.set(run.id)
         try:
             completed = await self._call(run)
         except BaseException as error:  # noqa: BLE001 (SystemExit and the like end the prediction, not the worker)
-            # A CancelledError that nobody asked for comes from the author's own tasks, and is a failure like any other.
-            asked = run.id in self._to_cancel and isinstance(error, (asyncio.CancelledError, CancelationException))
-            completed = run.canceled() if asked else run.failed(error)
+            completed = run.canceled() if self._was_canceled(error, [run.id]) else run.failed(error)
         self._to_cancel.discard(run.id)
         del self._tasks[run.id]
         run.complete(completed)
+
+    async def _predict_together(self, frames: List[Frame]) -> None:
+        """Run predictions with one call; if that fails, each alone, since one of them must not fail the others."""
+        from cog._scope import enter
+
+        runs = [Run(self._channel, self._model, frame) for frame in frames]
+        enter(shared_scope(runs))
+        with Batch(runs) as batch:
+            try:
+                batch.distribute(await _awaited(self._model.call_together(batch.arguments)))
+            except BaseException as error:  # noqa: BLE001 (as for a prediction alone)
+                if self._was_canceled(error, [run.id for run in batch.runs]):
+                    batch.completed.update((run.id, run.canceled()) for run in batch.runs)
+                elif len(batch.runs) == 1:
+                    batch.completed[batch.runs[0].id] = batch.runs[0].failed(error)
+                else:
+                    tell_of_retry(error)
+        for run, frame in zip(runs, frames):
+            if run.id in batch.completed:
+                self._to_cancel.discard(run.id)
+                del self._tasks[run.id]
+                run.complete(batch.completed[run.id])
+            else:
+                await self._predict_together([frame])
+
+    def _was_canceled(self, error: BaseException, ids: List[str]) -> bool:
+        # A CancelledError that nobody asked for comes from the author's own tasks, and is a failure like any other.
+        from cog.errors import CancelationException
+
+        return isinstance(error, (asyncio.CancelledError, CancelationException)) and any(each in self._to_cancel for each in ids)
 
     async def _call(self, run: Run) -> Frame:
         with run.bind() as arguments:
@@ -118,3 +152,7 @@ def _value_or_raise(result: Any) -> Any:
     if isinstance(result, Exception):
         raise result
     return result
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value

@@ -54,7 +54,7 @@ def by_position(converters: List[Optional[Converter]]) -> Converter:
     """Convert the first item by the first converter, and so on, into a tuple."""
 
     def convert(value: Any, files: Files) -> Any:
-        return tuple(item if each is None else each(item, files) for item, each in zip(value, converters))  # noqa: B905 (3.8)
+        return tuple(item if each is None else each(item, files) for item, each in zip(value, converters))
 
     return convert
 

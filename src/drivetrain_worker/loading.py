@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 from types import ModuleType
-from typing import Any, Callable, Collection, Dict, Optional
+from typing import Any, Callable, Collection, Dict, Optional, Sequence
 
 from drivetrain_worker.inputs import Bound, bind, open_weights
 from drivetrain_worker.signature import describe, read_parameters, settle_defaults
@@ -51,11 +51,13 @@ class EntryPoint:
 
     Attributes:
         description: The signature in its wire form.
+        batches: Whether several predictions can be run with one call.
+        takes_lists: Whether that call is ``predict`` itself, with a list for each input.
         is_async: Whether calls give something to await or to iterate asynchronously.
         streams: Whether its output is a list whose items come one by one.
     """
 
-    def __init__(self, target: Any, *, mode: str) -> None:
+    def __init__(self, target: Any, *, mode: str, takes_lists: bool = False) -> None:
         self._is_class = inspect.isclass(target)
         self._target = target
         if self._is_class:
@@ -69,6 +71,11 @@ class EntryPoint:
         self.description: Dict[str, Any] = describe(function, bound=bound)
         self._parameters = read_parameters(function, bound=bound)
         settle_defaults(function)
+        self._batch_method = _batch_method_of(target) if self._is_class and mode != "train" else None
+        self.takes_lists = takes_lists and self._batch_method is None
+        if self.takes_lists:
+            self.description = one_of_each(self.description)
+        self.batches: bool = self.takes_lists or self._batch_method is not None
         self.is_async: bool = self.description["async"]
         self.output: Dict[str, Any] = self.description["output"]
         self.streams: bool = self.output["kind"] == "iterator"
@@ -76,12 +83,16 @@ class EntryPoint:
     def create(self) -> "Model":
         """Make the object that holds the model; runs the author's ``__init__``, not yet ``setup``."""
         if not self._is_class:
-            return Model(self, self._target, instance=None)
+            return Model(self, self._target, self._target, instance=None)
         instance = self._target()
-        return Model(self, getattr(instance, self._method), instance=instance)
+        call = getattr(instance, self._method)
+        together = getattr(instance, self._batch_method) if self._batch_method else call
+        return Model(self, call, together, instance=instance)
 
     def bind(self, values: Dict[str, Any], fetched: Collection[str]) -> Bound:
         """Turn checked JSON inputs into keyword arguments; ``fetched`` are the paths among them that the server put there."""
+        if self.takes_lists:
+            values = {name: [value] for name, value in values.items()}
         return bind(self._parameters, values, fetched=fetched)
 
 
@@ -93,10 +104,18 @@ class Model:
         call: Runs a prediction.
     """
 
-    def __init__(self, entry_point: EntryPoint, call: Callable[..., Any], *, instance: Any) -> None:
+    def __init__(self, entry_point: EntryPoint, call: Callable[..., Any], together: Callable[..., Any], *, instance: Any) -> None:
         self.entry_point = entry_point
         self.call = call
+        self._together = together
         self._instance = instance
+
+    def call_together(self, arguments: Sequence[Dict[str, Any]]) -> Any:
+        """Run several predictions with one call: a list of inputs in, a list of results out."""
+        if self.entry_point.takes_lists:
+            names = {name: None for each in arguments for name in each}
+            return self._together(**{name: [item for each in arguments for item in each[name]] for name in names})
+        return self._together(list(arguments))
 
     @property
     def setup(self) -> Optional[Callable[..., Any]]:
@@ -111,7 +130,7 @@ class Model:
         return healthcheck if callable(healthcheck) else None
 
 
-def find_entry_point(module: ModuleType, name: str, *, mode: str) -> EntryPoint:
+def find_entry_point(module: ModuleType, name: str, *, mode: str, takes_lists: bool = False) -> EntryPoint:
     """Find ``name`` in an imported module.
 
     Raises:
@@ -120,7 +139,7 @@ def find_entry_point(module: ModuleType, name: str, *, mode: str) -> EntryPoint:
     if not hasattr(module, name):
         there = sorted(key for key, value in vars(module).items() if _is_own(value, module))
         raise LoadError("'%s' has no '%s' (it has %s)" % (module.__file__, name, ", ".join(there) or "no class or function"))
-    return EntryPoint(getattr(module, name), mode=mode)
+    return EntryPoint(getattr(module, name), mode=mode, takes_lists=takes_lists)
 
 
 def _is_own(value: Any, module: ModuleType) -> bool:
@@ -138,6 +157,32 @@ def _method_of(cls: type, mode: str) -> str:
     if len(written) > 1:
         raise LoadError("class '%s' has both a 'predict' and a 'run' method; keep one" % cls.__name__)
     return written[0]
+
+
+def _batch_method_of(cls: type) -> Optional[str]:
+    return "predict_batch" if callable(getattr(cls, "predict_batch", None)) else None
+
+
+def one_of_each(description: Dict[str, Any]) -> Dict[str, Any]:
+    """The signature of one prediction, for code that takes the inputs of several as lists and returns a list of results.
+
+    Raises:
+        LoadError: An input or the output is not a list.
+    """
+    inputs = []
+    for field in description["inputs"]:
+        if field["type"]["kind"] != "list":
+            raise LoadError(
+                "with 'concurrency.batch' every input must be a list, with an item for each prediction; '%s' is not" % field["name"]
+            )
+        default = field.get("default")
+        one = {**field, "type": field["type"]["items"]}
+        if isinstance(default, list):
+            one["default"] = default[0] if default else None
+        inputs.append(one)
+    if description["output"]["kind"] not in ("list", "any"):
+        raise LoadError("with 'concurrency.batch' the output must be a list, with an item for each prediction")
+    return {**description, "inputs": inputs, "output": description["output"].get("items", {"kind": "any"})}
 
 
 def _authors_classes(cls: type) -> Any:

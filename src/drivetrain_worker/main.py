@@ -65,13 +65,13 @@ class _Worker:
             enter_project(frame["root"])
             with self._doorbell:
                 module = import_file(frame["root"], frame["file"])
-                entry_point = find_entry_point(module, frame["name"], mode=frame["mode"])
+                entry_point = find_entry_point(module, frame["name"], mode=frame["mode"], takes_lists=frame["takes_lists"])
         except _Stopped:
             raise
         except BaseException as error:  # noqa: BLE001 (reported; the server decides what follows)
             return self._broken("load", error)
         capture.flush()
-        self._channel.send({"type": "loaded", "signature": entry_point.description})
+        self._channel.send({"type": "loaded", "signature": entry_point.description, "batches": entry_point.batches})
         return entry_point
 
     def _set_up(self, entry_point: Any) -> Any:

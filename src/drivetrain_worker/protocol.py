@@ -3,7 +3,7 @@
 This module is the worker's half of the codec; it is pure (bytes in, frames out). The server's half is
 ``drivetrain.serving.frames``: change one, change the other, and raise ``VERSION``.
 
-    server → worker   load, setup, predict, cancel, check_health, stop
+    server → worker   load, setup, predict, predict_together, cancel, check_health, stop
     worker → server   hello, loaded, ready, broken, output, log, metric, completed, health
 
 Standard output and error do not travel in frames but through one pipe that is the worker's file descriptors 1 and 2, so that what

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from drivetrain_worker import capture
 from drivetrain_worker.channel import Channel, ServerGone
@@ -85,6 +85,17 @@ class Run:
 
     def _record_metric(self, name: str, value: Any, mode: str) -> None:
         self._channel.send({"type": "metric", "id": self.id, "name": name, "value": value, "mode": mode})
+
+
+def shared_scope(runs: Sequence[Run]) -> Any:
+    """The scope of predictions that run together: a metric that is recorded counts for each of them."""
+    from cog._scope import Scope
+
+    def record(name: str, value: Any, mode: str) -> None:
+        for run in runs:
+            run.scope.record_metric(name, value, "incr" if mode == "increment" else mode)
+
+    return runs[0].scope if len(runs) == 1 else Scope({}, record, runs[0].id)
 
 
 def report_health(channel: Channel, check: Callable[[], Any]) -> None:

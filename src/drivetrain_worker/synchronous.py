@@ -6,14 +6,15 @@ So ``signal.signal``, ``asyncio.run`` and everything else that wants the main th
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Set
 
 from drivetrain_worker import capture
+from drivetrain_worker.batch import Batch, tell_of_retry
 from drivetrain_worker.channel import Channel
 from drivetrain_worker.doorbell import Doorbell
 from drivetrain_worker.loading import Model
 from drivetrain_worker.protocol import Frame
-from drivetrain_worker.session import Run, abandon, report_health
+from drivetrain_worker.session import Run, abandon, report_health, shared_scope
 
 
 class SynchronousSession:
@@ -29,7 +30,7 @@ class SynchronousSession:
         self._channel = channel
         self._model = model
         self._wait_for = wait_for
-        self._running: Optional[str] = None
+        self._running: Set[str] = set()
         self._doorbell = Doorbell(channel, answer=self._answer_while_running, abandoned=abandon)
 
     def run(self) -> None:
@@ -42,33 +43,72 @@ class SynchronousSession:
             frame = self._channel.receive()
             kind = frame["type"]
             if kind == "predict":
-                self._predict(frame)
+                self._predict(Run(self._channel, self._model, frame))
+            elif kind == "predict_together":
+                self._predict_together([Run(self._channel, self._model, one) for one in frame["predictions"]])
             elif kind == "check_health":
                 self._check_health()
             elif kind == "stop":
                 return
             # A cancel that comes after its prediction has ended has nothing left to do.
 
-    def _predict(self, frame: Frame) -> None:
-        run = Run(self._channel, self._model, frame)
-        self._running = run.id
+    def _predict(self, run: Run) -> None:
+        if self._model.entry_point.takes_lists:
+            self._predict_together([run])
+            return
+        run.complete(self._guard([run], run.scope, lambda: self._call(run), run.failed))
+
+    def _predict_together(self, runs: List[Run]) -> None:
+        """Run predictions with one call; if that fails, each alone, since one of them must not fail the others."""
+        with Batch(runs) as batch:
+            alone = len(batch.runs) == 1
+
+            def fail(error: BaseException) -> Optional[Frame]:
+                if alone:
+                    batch.completed[batch.runs[0].id] = batch.runs[0].failed(error)
+                else:
+                    tell_of_retry(error)
+                return None
+
+            def call() -> None:
+                results = self._model.call_together(batch.arguments)
+                batch.distribute(self._wait_for(results) if inspect.isawaitable(results) else results)
+
+            if batch.runs:
+                canceled = self._guard(batch.runs, shared_scope(batch.runs), call, fail)
+                if canceled is not None:
+                    batch.completed.update((run.id, run.canceled()) for run in batch.runs)
+        for run in runs:
+            if run.id in batch.completed:
+                run.complete(batch.completed[run.id])
+            else:
+                self._predict_together([run])
+
+    def _guard(
+        self,
+        runs: Sequence[Run],
+        scope: Any,
+        call: Callable[[], Optional[Frame]],
+        fail: Callable[[BaseException], Optional[Frame]],
+    ) -> Any:
+        """Call the author's code so that it can be canceled and cannot end the worker; what to complete with."""
         from cog._scope import enter, leave
         from cog.errors import CancelationException
 
-        token = enter(run.scope)
-        attribution = capture.running_prediction.set(run.id)
+        self._running = {run.id for run in runs}
+        token = enter(scope)
+        attribution = capture.running_prediction.set(runs[0].id)
         try:
             with self._doorbell:
-                completed = self._call(run)
+                return call()
         except CancelationException:
-            completed = run.canceled()
+            return runs[0].canceled()
         except BaseException as error:  # noqa: BLE001 (SystemExit and the like end the prediction, not the worker)
-            completed = run.failed(error)
+            return fail(error)
         finally:
-            self._running = None
+            self._running = set()
             capture.running_prediction.reset(attribution)
             leave(token)
-        run.complete(completed)
 
     def _call(self, run: Run) -> Frame:
         with run.bind() as arguments:
@@ -86,7 +126,7 @@ class SynchronousSession:
 
         kind = frame["type"]
         if kind == "cancel":
-            if frame["id"] == self._running:
+            if frame["id"] in self._running:
                 raise CancelationException
         elif kind == "check_health":
             self._check_health()

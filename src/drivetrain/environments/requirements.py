@@ -1,70 +1,92 @@
-"""The requirement lines of a project as they are handed to uv."""
+"""The requirement lines of a project as uv takes them, and the files of this machine that they refer to."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-#: What came along with the ``cog`` package, and what projects therefore import without naming it.
-IMPLICIT = ("attrs", "fastapi", "pydantic", "PyYAML", "requests", "structlog", "typing_extensions", "uvicorn")
+_SOURCES = ("--index-url", "--extra-index-url", "--find-links", "--no-index")
 
-#: Installed by drivetrain itself, in the form of its own ``cog`` module.
-_OURS = frozenset({"cog", "coglet"})
+#: Options of pip that uv takes on its command line only. It has no ``--prefer-binary``; wheels are tried first anyway.
+_FLAGS = {"--pre": "--prerelease=allow", "--trusted-host": "--allow-insecure-host={}", "--prefer-binary": None}
 
-_NAME = re.compile(r"^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[|[<>=!~;@( ]|$)")
-_PATH = re.compile(r"^(?:-e\s+|--editable[ =])?(?P<path>[./][^;\[]*|[^\s;:\[@]+\.(?:whl|zip|tar\.gz|tgz|tar\.bz2|tar\.xz))")
-_CONSTRAINT = re.compile(r"^(?:-c|--constraint)[ =]?\s*(?P<path>\S+)")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_NAME_BEFORE_PATH = re.compile(r"^[\w.-]+\s*(?:\[[^\]]*\]\s*)?@\s*(?=[./]|file:)")
+_AFTER_PATH = re.compile(r"(?:\[[^\]]*\])?\s*(?:;.*|\s--hash=.*)?$")
+_ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
+#: A file up to this size counts by its content, so that copies of a project share; reading a larger one would take too long.
+_READ_BYTES = 1024 * 1024
 
-@dataclass(frozen=True, kw_only=True)
-class Installation:
-    """What to install, and how uv is to be asked.
-
-    Attributes:
-        lines: For a requirements file.
-        flags: Options of pip that uv takes on its command line only.
-    """
-
-    lines: tuple[str, ...]
-    flags: tuple[str, ...]
+#: What a package is built from. Other files of its directory may change with every run of a model.
+_BUILT_FROM = (
+    *(".py", ".pyi", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".cu", ".cuh", ".rs", ".toml", ".cfg", ".in"),
+    *_ARCHIVES,
+)
+_NOT_BUILT_FROM = ("__pycache__", "build", "dist", "node_modules")
 
 
-def installation(requirements: Sequence[str], *, implicit: Sequence[str]) -> Installation:
-    """Turn a project's lines into what uv is asked to install.
+def lines_for_uv(requirements: Iterable[str]) -> tuple[str, ...]:
+    """The lines that uv reads as pip does."""
+    return tuple(line for line in requirements if line.partition(" ")[0] not in _FLAGS)
+
+
+def flags_for_uv(requirements: Iterable[str]) -> tuple[str, ...]:
+    """What the other lines are on uv's command line."""
+    options = (line.partition(" ")[::2] for line in requirements)
+    return tuple(flag.format(value) for name, value in options if (flag := _FLAGS.get(name)))
+
+
+def sources(requirements: Iterable[str]) -> tuple[str, ...]:
+    """The lines that say where packages come from."""
+    return tuple(line for line in requirements if line.partition(" ")[0] in _SOURCES)
+
+
+def unset_variables(requirements: Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the variables in the addresses of the lines, written ``${NAME}``, that have no value."""
+    names = {name for line in requirements if "://" in line for name in _VARIABLE.findall(line)}
+    return tuple(sorted(names - environ.keys()))
+
+
+def local_content(requirements: Sequence[str], root: Path) -> Iterator[bytes]:
+    """Bytes that change when a file or directory of this machine changes that the lines refer to.
 
     Args:
-        requirements: Normalised requirement lines and pip options.
-        implicit: Packages added unless the project names them itself.
+        requirements: Normalised requirement lines.
+        root: Directory that relative paths start from.
     """
-    lines = [line for line in requirements if canonical_name(line) not in _OURS]
-    named = {name for line in lines if (name := canonical_name(line))}
-    added = [package for package in implicit if _canonical(package) not in named]
-    flags = [flag for line in lines for flag in _flags(line)]
-    return Installation(lines=(*(line for line in lines if not any(_flags(line))), *added), flags=tuple(flags))
-
-
-def canonical_name(line: str) -> str | None:
-    """The normalised name of the package that a line asks for; ``None`` for options and bare paths."""
-    match = _NAME.match(line)
-    return _canonical(match[1]) if match else None
-
-
-def local_files(requirements: Iterable[str], root: Path) -> Iterator[Path]:
-    """Files and directories of this machine that the lines refer to, whose content therefore matters."""
     for line in requirements:
-        match = _CONSTRAINT.match(line) or _PATH.match(line)
-        if match and (path := root / match["path"].strip()).exists():
-            yield path
+        reference = _path_of(line)
+        path = root / reference if reference else None
+        if path is None or not path.exists():
+            continue
+        yield from _content_of_directory(path) if path.is_dir() else _content_of_file(path)
 
 
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _path_of(line: str) -> str | None:
+    option, _, value = line.partition(" ")
+    is_named = option in ("-c", "-e", "--find-links")
+    path = _AFTER_PATH.sub("", value if is_named else _NAME_BEFORE_PATH.sub("", line)).removeprefix("file://").removeprefix("file:")
+    is_path = is_named or path.startswith((".", "/")) or path.lower().endswith(_ARCHIVES)
+    return path if is_path and "://" not in path else None
 
 
-def _flags(line: str) -> Iterator[str]:
-    if line == "--pre":
-        yield "--prerelease=allow"
-    elif line.startswith("--trusted-host"):
-        yield f"--allow-insecure-host={line.removeprefix('--trusted-host').strip(' =')}"
+def _content_of_file(path: Path) -> Iterator[bytes]:
+    status = path.stat()
+    yield path.read_bytes() if status.st_size <= _READ_BYTES else f"{status.st_size} {status.st_mtime_ns}".encode()
+
+
+def _content_of_directory(path: Path) -> Iterator[bytes]:
+    yield os.fsencode(path)  # an editable package stays where it is
+    for directory, subdirectories, names in os.walk(path):
+        subdirectories[:] = sorted(name for name in subdirectories if _is_source_directory(name))
+        for name in sorted(names):
+            if name.endswith(_BUILT_FROM):
+                status = Path(directory, name).lstat()
+                yield os.fsencode(f"{directory}/{name} {status.st_size} {status.st_mtime_ns}")
+
+
+def _is_source_directory(name: str) -> bool:
+    return not (name.startswith(".") or name.endswith(".egg-info") or name in _NOT_BUILT_FROM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
@@ -86,6 +87,19 @@ class Weight:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchPolicy:
+    """When predictions that wait are run together.
+
+    Attributes:
+        max_size: How many at most.
+        max_wait: How long the first of them may be kept waiting for others, while a worker is idle.
+    """
+
+    max_size: int = 8
+    max_wait: timedelta = timedelta(milliseconds=5)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """A directory that holds a model someone wrote.
 
@@ -97,6 +111,7 @@ class Project:
         predict: Entry point for predictions.
         train: Entry point for trainings.
         concurrency: Predictions one worker may run at once, if the config says so.
+        batch: How to run predictions together, if the config says so; code may ask for it too.
         image: Name for an image built from it, if the config says so.
         model: ``registry/repository`` for the newer bundle push, if the config says so.
         weights: Managed weights.
@@ -109,6 +124,7 @@ class Project:
     predict: Reference | None = None
     train: Reference | None = None
     concurrency: int | None = None
+    batch: BatchPolicy | None = None
     image: str | None = None
     model: str | None = None
     weights: tuple[Weight, ...] = ()

@@ -50,9 +50,10 @@ class Hello(msgspec.Struct, tag="hello", frozen=True):
 
 
 class Loaded(msgspec.Struct, tag="loaded", frozen=True):
-    """The author's module is imported; ``signature`` is in its wire form."""
+    """The author's module is imported; ``signature`` is in its wire form. ``batches``: it can run predictions together."""
 
     signature: dict[str, Any]
+    batches: bool = False
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
@@ -110,12 +111,13 @@ WorkerFrame: TypeAlias = Hello | Loaded | Ready | Broken | OutputItem | LogText 
 
 
 class Load(msgspec.Struct, tag="load", frozen=True):
-    """Import ``file`` under ``root`` and find ``name`` in it."""
+    """Import ``file`` under ``root`` and find ``name`` in it. ``takes_lists``: the inputs of several predictions, as lists."""
 
     root: str
     file: str
     name: str
     mode: str
+    takes_lists: bool = False
 
 
 class SetUp(msgspec.Struct, tag="setup", frozen=True):
@@ -134,6 +136,12 @@ class Predict(msgspec.Struct, tag="predict", frozen=True, omit_defaults=True):
     fetched: list[str] = []
 
 
+class PredictTogether(msgspec.Struct, tag="predict_together", frozen=True):
+    """Run several predictions with one call; each is completed by a frame of its own."""
+
+    predictions: list[Predict]
+
+
 class Cancel(msgspec.Struct, tag="cancel", frozen=True):
     """Stop a prediction."""
 
@@ -148,7 +156,7 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     """End when idle."""
 
 
-ServerFrame: TypeAlias = Load | SetUp | Predict | Cancel | CheckHealth | Stop
+ServerFrame: TypeAlias = Load | SetUp | Predict | PredictTogether | Cancel | CheckHealth | Stop
 
 _decoder: msgspec.json.Decoder[WorkerFrame] = msgspec.json.Decoder(WorkerFrame)  # type: ignore[type-arg, unused-ignore]
 _encoder = msgspec.json.Encoder()

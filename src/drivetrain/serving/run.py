@@ -38,6 +38,7 @@ class Run:
         history: How many of its latest events are kept for those who come late.
 
     Attributes:
+        waiting_since: When it was submitted, by the event loop's clock.
         ends_with_its_clients: Whether it is canceled when the last client that waited for it has gone.
     """
 
@@ -50,6 +51,7 @@ class Run:
         self.has_files = False
         self.passage: Passage | None = None
         self.attendants = 0
+        self.waiting_since = 0.0
         self.ends_with_its_clients = False
         self._events: deque[Event] = deque(maxlen=history)
         self._watchers: list[Watcher] = []

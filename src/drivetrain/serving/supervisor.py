@@ -16,7 +16,9 @@ from enum import Enum
 
 from drivetrain.model.errors import BadRequest, DrivetrainError
 from drivetrain.model.prediction import Failure, Log, Source, Status
+from drivetrain.model.project import BatchPolicy, Mode
 from drivetrain.model.signature import Signature
+from drivetrain.serving import batching
 from drivetrain.serving.devices import visible_device
 from drivetrain.serving.frames import HealthReport, Load, WireFailure
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, entry_point_of, launch
@@ -108,6 +110,8 @@ class Supervisor:
         self.setup = SetupRecord(started_at=now())
         self.signature: Signature | None = None
         self.concurrency = options.concurrency or 1
+        self._batch: BatchPolicy | None = None
+        self._is_holding = False
         self._command = command
         self._options = options
         self._hooks = hooks
@@ -163,6 +167,7 @@ class Supervisor:
         if self.state in (ModelState.DEFUNCT, ModelState.STOPPED):
             run.fail(f"The model is {self.state.value}.")
             return
+        run.waiting_since = asyncio.get_running_loop().time()
         self._waiting.append(run)
         self._assign()
 
@@ -228,14 +233,14 @@ class Supervisor:
                 worker.kill()
             await asyncio.wait(ends)
 
-    def worker_loaded(self, worker: Worker, signature: Signature) -> None:
+    def worker_loaded(self, worker: Worker, signature: Signature, *, batches: bool) -> None:
         """Implements ``WorkerOwner``."""
-        if self.signature is None and not self._accept(signature):
+        if self.signature is None and not self._accept(signature, batches):
             worker.kill()
             return
         worker.set_up(self.concurrency)
 
-    def _accept(self, signature: Signature) -> bool:
+    def _accept(self, signature: Signature, batches: bool) -> bool:
         try:
             self._hooks.approve(signature)
         except BadRequest as error:
@@ -245,6 +250,9 @@ class Supervisor:
         self.signature = signature
         # Only async code can share a worker: a second synchronous prediction would wait inside it, out of our sight.
         self.concurrency = (self._options.concurrency or signature.concurrency or 1) if signature.is_async else 1
+        self._batch = (self._command.project.batch or BatchPolicy()) if batches else None
+        if self._batch is not None:
+            self.concurrency = self._batch.max_size
         while self._free_numbers:
             self._add_worker()
         return True
@@ -321,7 +329,13 @@ class Supervisor:
     def _add_worker(self, launched: LaunchedWorker | None = None) -> None:
         project, mode = self._command.project, self._command.mode
         reference = entry_point_of(project, mode)
-        load = Load(root=str(project.root), file=reference.file, name=reference.name, mode=mode.value)
+        load = Load(
+            root=str(project.root),
+            file=reference.file,
+            name=reference.name,
+            mode=mode.value,
+            takes_lists=project.batch is not None and mode is Mode.PREDICT,
+        )
         number = min(self._free_numbers)
         worker = Worker(number, launched or self._launch(number), load, self, _limits(self._options))
         self._free_numbers.remove(number)
@@ -356,7 +370,28 @@ class Supervisor:
             worker = max(self._workers, key=lambda each: each.free_slots, default=None)
             if worker is None or worker.free_slots == 0:
                 return
-            worker.start(self._waiting.popleft())
+            if self._batch is None:
+                worker.start([self._waiting.popleft()])
+            elif not self._assign_batch(worker, self._batch):
+                return
+
+    def _end_hold(self) -> None:
+        self._is_holding = False
+        self._assign()
+
+    def _assign_batch(self, worker: Worker, policy: BatchPolicy) -> bool:
+        """Give an idle worker a batch, if it is time; whether another may be given."""
+        if worker.free_slots < self.concurrency:  # one batch at a time
+            return False
+        waited = asyncio.get_running_loop().time() - self._waiting[0].waiting_since
+        decision = batching.decide(len(self._waiting), timedelta(seconds=waited), policy)
+        if isinstance(decision, batching.Hold):
+            if not self._is_holding:
+                self._is_holding = True
+                self._after(decision.delay, self._end_hold)
+            return False
+        worker.start([self._waiting.popleft() for _ in range(decision.count)])
+        return True
 
 
 def _limits(options: SupervisorOptions) -> WorkerLimits:

@@ -11,6 +11,7 @@ ended as soon as no other prediction needs it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -44,6 +45,7 @@ from drivetrain.serving.frames import (
     OutputItem,
     Predict,
     PredictionCompleted,
+    PredictTogether,
     Ready,
     SetUp,
     Stop,
@@ -69,8 +71,8 @@ class Phase(Enum):
 class WorkerOwner(Protocol):
     """Who a worker reports to. Called in the event loop."""
 
-    def worker_loaded(self, worker: Worker, signature: Signature) -> None:
-        """The author's module is imported; ``set_up`` is due."""
+    def worker_loaded(self, worker: Worker, signature: Signature, *, batches: bool) -> None:
+        """The author's module is imported; ``set_up`` is due. ``batches``: it can run predictions together."""
 
     def worker_ready(self, worker: Worker) -> None:
         """Set-up has succeeded; slots are free."""
@@ -125,6 +127,8 @@ class Worker:
         self._limits = limits
         self._started = 0
         self._is_doomed = False
+        self._are_together = False
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._health: asyncio.Future[HealthReport] | None = None
         self._loop = asyncio.get_running_loop()
         self._process = WorkerProcess(launched, self, self._loop)
@@ -153,30 +157,32 @@ class Worker:
         self.concurrency = concurrency
         self._process.send(SetUp(concurrency=concurrency))
 
-    def start(self, run: Run) -> None:
-        """Put a prediction into a free slot."""
-        assert self.free_slots > 0
-        self._runs[run.id] = run
-        self._started += 1
-        run.deliver(Started(at=now()))
-        if self._limits.prediction_timeout is not None:
-            self._loop.call_later(self._limits.prediction_timeout.total_seconds(), self._time_out, run)
-        prediction = run.prediction
-        self._process.send(
-            Predict(
-                id=run.id,
-                input=run.inputs,
-                directory=str(run.directory / "outputs"),
-                context=dict(prediction.context),
-                fetched=run.fetched,
-            )
-        )
+    def start(self, runs: Sequence[Run]) -> None:
+        """Put predictions into free slots; several are run together, with one call of the author's code."""
+        assert len(runs) <= self.free_slots
+        for run in runs:
+            self._runs[run.id] = run
+            run.deliver(Started(at=now()))
+            if self._limits.prediction_timeout is not None:
+                seconds = self._limits.prediction_timeout.total_seconds()
+                self._timers[run.id] = self._loop.call_later(seconds, self._time_out, run)
+        self._started += len(runs)
+        self._are_together = len(runs) > 1
+        frames = [_predict(run) for run in runs]
+        self._process.send(frames[0] if len(frames) == 1 else PredictTogether(predictions=frames))
 
     def cancel(self, run: Run) -> None:
-        """Ask the code of a prediction in one of the slots to stop, and see to it that it does."""
-        if run.id in self._runs:
-            self._process.send(Cancel(id=run.id))
-            self._loop.call_later(self._limits.cancel_grace.total_seconds(), self._give_up_on, run)
+        """Ask the code of a prediction in one of the slots to stop, and see to it that it does.
+
+        Of predictions that run together one cannot be stopped: its result is dropped. The last one stops the call.
+        """
+        if run.id not in self._runs:
+            return
+        if self._are_together and any(other is not run for other in self._live_runs()):
+            run.complete(Status.CANCELED)
+            return
+        self._process.send(Cancel(id=run.id))
+        self._loop.call_later(self._limits.cancel_grace.total_seconds(), self._give_up_on, run)
 
     def holds(self, run: Run) -> bool:
         """Whether the prediction is in one of the slots."""
@@ -212,7 +218,7 @@ class Worker:
             case MetricValue():
                 self._apply(frame.id, Metric(name=frame.name, value=frame.value, mode=MetricMode(frame.mode)))
             case Loaded():
-                self._owner.worker_loaded(self, Signature.from_wire(frame.signature))
+                self._owner.worker_loaded(self, Signature.from_wire(frame.signature), batches=frame.batches)
             case Ready():
                 self.phase = Phase.READY
                 self.was_ready = True
@@ -226,9 +232,9 @@ class Worker:
 
     def log_received(self, log: Log) -> None:
         """Implements ``ProcessListener``."""
-        if len(self._runs) == 1:
-            (run,) = self._runs.values()
-            run.deliver(log)
+        if len(self._runs) == 1 or self._are_together:  # what a batch writes is about all of it
+            for run in self._runs.values():
+                run.deliver(log)
         else:
             self._owner.log_strayed(self, log)
 
@@ -237,6 +243,8 @@ class Worker:
         self.phase = Phase.ENDED
         runs = list(self._runs.values())
         self._runs.clear()
+        for timer in self._timers.values():
+            timer.cancel()
         for run in runs:
             if run.cancel_requested:
                 run.complete(Status.CANCELED)
@@ -255,6 +263,8 @@ class Worker:
         run = self._runs.pop(frame.id, None)
         if run is None:
             return
+        if (timer := self._timers.pop(run.id, None)) is not None:
+            timer.cancel()
         if frame.output is not None:
             run.deliver(Output(output=_output(frame.output)))
         run.deliver(Completed(status=Status(frame.status), at=now(), failure=_failure(frame.failure)))
@@ -286,6 +296,16 @@ class Worker:
         if self._health is not None:
             self._health.set_result(report)
             self._health = None
+
+
+def _predict(run: Run) -> Predict:
+    return Predict(
+        id=run.id,
+        input=run.inputs,
+        directory=str(run.directory / "outputs"),
+        context=dict(run.prediction.context),
+        fetched=run.fetched,
+    )
 
 
 def _output(wire: WireOutput) -> OutputValue:

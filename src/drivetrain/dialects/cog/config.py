@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from drivetrain.dialects.cog import build_section
@@ -18,11 +19,13 @@ from drivetrain.dialects.cog.section import Section, shortened
 from drivetrain.dialects.cog.weights_section import read_weights
 from drivetrain.dialects.cog.yaml_nodes import Mapping, Scalar, parse_yaml
 from drivetrain.model.finding import Finding
-from drivetrain.model.project import EnvironmentSpec, Project, Reference
+from drivetrain.model.project import BatchPolicy, EnvironmentSpec, Project, Reference
 
 DIALECT = "cog"
 
 KEYS = frozenset({"build", "image", "model", "run", "predict", "train", "concurrency", "environment", "weights"})
+CONCURRENCY_KEYS = frozenset({"max", "batch"})
+BATCH_KEYS = frozenset({"max_size", "max_wait_ms"})
 GONE_KEYS = {
     "tests": "remove it",
     "examples": "remove it",
@@ -84,6 +87,7 @@ def _project(top: Section, *, file: Path, root: Path, findings: Findings) -> Pro
         predict=_predict(top, findings),
         train=read_reference("train", top.text("train"), "train", findings),
         concurrency=concurrency.count("max"),
+        batch=_batch(concurrency),
         image=_image(top, findings),
         model=_model(top, findings),
         weights=read_weights(top, findings),
@@ -91,9 +95,23 @@ def _project(top: Section, *, file: Path, root: Path, findings: Findings) -> Pro
 
 
 def _warn_of_unknown_keys(top: Section, build: Section, concurrency: Section) -> None:
-    top.warn_of_unknown_keys(KEYS, gone=GONE_KEYS, elsewhere={"build": build_section.KEYS, "concurrency": {"max"}})
+    top.warn_of_unknown_keys(KEYS, gone=GONE_KEYS, elsewhere={"build": build_section.KEYS, "concurrency": CONCURRENCY_KEYS})
     build.warn_of_unknown_keys(build_section.KEYS, gone=build_section.GONE_KEYS, elsewhere={"": KEYS})
-    concurrency.warn_of_unknown_keys({"max"}, gone={"default_target": "remove it; 'max' is the limit"}, elsewhere={})
+    concurrency.warn_of_unknown_keys(CONCURRENCY_KEYS, gone={"default_target": "remove it; 'max' is the limit"}, elsewhere={})
+
+
+def _batch(concurrency: Section) -> BatchPolicy | None:
+    """Our own key: Cog has none for it, and ignores this one."""
+    batch = concurrency.section("batch", "write 'batch: {max_size: 16, max_wait_ms: 5}'")
+    batch.warn_of_unknown_keys(BATCH_KEYS, gone={}, elsewhere={})
+    if batch.line is None:
+        return None
+    max_size, wait = batch.count("max_size"), batch.count("max_wait_ms")
+    policy = BatchPolicy()
+    return BatchPolicy(
+        max_size=max_size or policy.max_size,
+        max_wait=timedelta(milliseconds=wait) if wait is not None else policy.max_wait,
+    )
 
 
 def _environment(top: Section, build: Section, *, file: Path, root: Path, findings: Findings) -> EnvironmentSpec:

@@ -67,7 +67,7 @@ class BaseModel(metaclass=_ModelMeta):
         names = [field.name for field in fields if field.init]
         if len(args) > len(names):
             raise TypeError("'%s' takes at most %d values, not %d" % (type(self).__name__, len(names), len(args)))
-        values.update(zip(names, args))  # noqa: B905 (Python 3.8)
+        values.update(zip(names, args))
         missing = [field.name for field in fields if not _fill(self, field, values)]
         if missing:
             raise TypeError("'%s' needs a value for %s" % (type(self).__name__, ", ".join("'%s'" % name for name in missing)))
