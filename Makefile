@@ -47,6 +47,12 @@ lock: ## resolve the dependencies anew into requirements.lock
 	@uv=$$(scripts/bootstrap.sh) && $$uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url \
 	  --no-header --group dev pyproject.toml --output-file requirements.lock
 
+docs: $(STAMP) ## write the pages that are made from the code
+	@$(BIN)/python scripts/generate_reference.py
+
+check: $(STAMP) ## show what has grown large; never fails
+	@$(BIN)/python scripts/check.py
+
 wheel: $(STAMP) ## build the wheel into dist/
 	@uv=$$(scripts/bootstrap.sh) && $$uv build --wheel --quiet --out-dir dist .
 
