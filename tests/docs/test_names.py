@@ -51,6 +51,13 @@ def test_files_of_the_checkout_are_there(page, root):
             assert (root / name).exists(), name
 
 
+def test_modules_are_there(page, root):
+    for name in page.code:
+        if re.fullmatch(r"(cli|serving|environments|dialects|model|authoring)/[a-z_/]+(\.py)?", name):
+            stem = name.removesuffix(".py")
+            assert any(list(root.glob(f"src/drivetrain*/{stem}{suffix}")) for suffix in ("", ".py")), name
+
+
 def command_lines(page):
     """Every call of drivetrain, in blocks and in the text, cut at what ends a command in a shell."""
     shown = [line.removeprefix("$ ") for block in page.blocks for line in block.splitlines()[1:-1]]
