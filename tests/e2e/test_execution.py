@@ -207,3 +207,25 @@ def test_each_prediction_leaves_one_line_of_summary(gated):
         line = json.loads(server.wait_for("prediction_ended"))
     assert (line["id"], line["status"], line["outputs"], line["error"]) == ("mine", "succeeded", 1, None)
     assert 0 <= line["waited_seconds"] < line["predict_seconds"] + 60
+
+
+def test_one_server_answers_predictions_and_trainings(project):
+    source = """
+        class Predictor:
+            def predict(self, n: int) -> int:
+                return n * 2
+
+        def train(steps: int) -> int:
+            print("training")
+            return steps + 1
+    """
+    made = project(source, config="predict: predict.py:Predictor\ntrain: predict.py:train\n")
+    with made.serve() as server:
+        assert {"predictions_url", "trainings_url"} <= set(server.client.get("/").json())
+        schemas = server.client.get("/openapi.json").json()["components"]["schemas"]
+        assert {"Input", "TrainingInput"} <= set(schemas)
+        body = server.client.put("/trainings/t", json={"input": {"steps": 1}}).json()
+        assert (body["output"], body["logs"]) == (2, "training\n")
+        assert server.predict(n=2)["output"] == 4
+        assert server.client.get("/trainings/t").json() == body
+        assert server.client.get("/predictions/t").status_code == 404

@@ -7,13 +7,15 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvicorn
 
 from drivetrain.cli.summary_log import SummaryLog
 from drivetrain.cli.terminal import Terminal
+from drivetrain.dialects.cog.static_reading import read_statically
+from drivetrain.model.project import Mode
 from drivetrain.serving.http.application import Application, HttpOptions
 from drivetrain.serving.http.rendering import render_prediction
 from drivetrain.serving.input_files import InputFileLimits, InputFiles
@@ -21,6 +23,7 @@ from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
 from drivetrain.serving.outgoing import Outgoing
 from drivetrain.serving.server import ModelServer, ServerOptions, serving
 from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHooks, SupervisorOptions
+from drivetrain.serving.trainings import TrainingServer
 from drivetrain.serving.uploads import Uploader
 from drivetrain.serving.webhooks import WebhookOptions, Webhooks
 
@@ -76,19 +79,14 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 async def _serve(
     command: WorkerCommand, launched: LaunchedWorker | None, listener: socket.socket, options: ServeOptions, terminal: Terminal
 ) -> int:
-    supervisor = Supervisor(
-        command,
-        options.supervisor,
-        SupervisorHooks(log=lambda log: terminal.text(log.data), settled=lambda: _tell_state(supervisor, terminal)),
-    )
-    input_files = InputFiles(InputFileLimits(allow_private=options.allow_private))
-    summarise = SummaryLog(terminal, as_json=options.logs_json).tell
-    server = ModelServer(supervisor, options.server, input_files, mode=command.mode, ended=summarise)
+    server = _model_server(command, options, terminal)
+    trainings = _trainings(command, options, terminal)
     outgoing = Outgoing(allow_private=options.allow_private)
     webhooks = Webhooks(options.webhooks, client=outgoing.client, render=render_prediction, problem=terminal.warn)
     application = Application(
         server,
         options.http,
+        trainings=trainings,
         webhooks=webhooks,
         uploader=Uploader(outgoing.client),
         shut_down=lambda: setattr(http, "should_exit", True),
@@ -96,16 +94,40 @@ async def _serve(
     http = _HttpServer(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none"))
     host, port = listener.getsockname()[:2]
     terminal.note(f"Listening on http://{_shown_host(host)}:{port}")
-    async with (
-        contextlib.AsyncExitStack() as stack
-    ):  # left in the opposite order: predictions end, then they are told, then silence
+    # Left in the opposite order: predictions end, then they are told, then the connections are closed.
+    async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(outgoing.open())
         stack.push_async_callback(webhooks.aclose)
+        if trainings is not None:
+            stack.push_async_callback(trainings.server.stop)
         await stack.enter_async_context(serving(server, launched))
-        await stack.enter_async_context(_reloading(options, supervisor, command.project.root, terminal))
+        await stack.enter_async_context(_reloading(options, server.supervisor, command.project.root, terminal))
         stack.enter_context(_stopped_by_signals(http, ignores_sigterm=options.ignores_sigterm))
         await http.serve(sockets=[listener])
     return 0
+
+
+def _model_server(command: WorkerCommand, options: ServeOptions, terminal: Terminal) -> ModelServer:
+    supervisor = Supervisor(
+        command,
+        options.supervisor,
+        SupervisorHooks(log=lambda log: terminal.text(log.data), settled=lambda: _tell_state(supervisor, terminal)),
+    )
+    input_files = InputFiles(InputFileLimits(allow_private=options.allow_private))
+    summarise = SummaryLog(terminal, as_json=options.logs_json).tell
+    return ModelServer(supervisor, options.server, input_files, mode=command.mode, ended=summarise)
+
+
+def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal) -> TrainingServer | None:
+    """The project's trainings, if it has any and predictions are served."""
+    reference = command.project.train
+    if reference is None or command.mode is Mode.TRAIN:
+        return None
+    project = command.project
+    version = project.environment.python_version
+    reading = read_statically(project.root, reference.file, reference.name, Mode.TRAIN.value, python_version=version)
+    one_worker = replace(options, supervisor=replace(options.supervisor, workers=1, concurrency=None))
+    return TrainingServer(_model_server(replace(command, mode=Mode.TRAIN), one_worker, terminal), reading.signature)
 
 
 class _HttpServer(uvicorn.Server):

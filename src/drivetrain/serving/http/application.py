@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from drivetrain import __version__
@@ -23,13 +24,16 @@ from drivetrain.serving.outgoing import AddressRefused
 from drivetrain.serving.run import Run
 from drivetrain.serving.server import AtCapacity, ModelServer, NotReady
 from drivetrain.serving.supervisor import ModelState
+from drivetrain.serving.trainings import TrainingServer
 from drivetrain.serving.uploads import Target, Uploader, UploadPassage
 from drivetrain.serving.webhooks import Webhooks
 
 #: The noun in the paths of each mode.
 _COLLECTION = {Mode.PREDICT: "predictions", Mode.TRAIN: "trainings"}
 
-Handler: TypeAlias = Callable[[Exchange, str], Awaitable[None]]
+Page: TypeAlias = Callable[[Exchange], Awaitable[None]]
+
+_RUN_PATH = re.compile(r"/(?P<collection>predictions|trainings)(?:/(?P<id>[^/]+)(?P<cancel>/cancel)?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +57,9 @@ class Application:
     """An ASGI application for one model.
 
     Args:
-        server: The model server to call.
+        server: The model server to call; it decides whether the application is about predictions or trainings.
         options: How to speak HTTP.
+        trainings: Runs the same project's trainings, beside predictions; started by the first training.
         webhooks: Notifies.
         uploader: Uploads.
         shut_down: Called by ``POST /shutdown``, after it has been answered.
@@ -65,6 +70,7 @@ class Application:
         server: ModelServer,
         options: HttpOptions,
         *,
+        trainings: TrainingServer | None = None,
         webhooks: Webhooks,
         uploader: Uploader,
         shut_down: Callable[[], None],
@@ -75,11 +81,11 @@ class Application:
         self._uploader = uploader
         self._shut_down = shut_down
         self._extra_headers = _cors_headers(options.cors_origin)
-        collection = _COLLECTION[server.mode]
-        self._create_path = f"/{collection}"
-        self._one = re.compile(f"/{collection}/([^/]+)")
-        self._cancel = re.compile(f"/{collection}/([^/]+)/cancel")
-        self._pages: dict[str, dict[str, Handler]] = {
+        self._trainings = trainings
+        self._servers = {_COLLECTION[server.mode]: server}
+        if trainings is not None:
+            self._servers[_COLLECTION[Mode.TRAIN]] = trainings.server
+        self._pages: dict[str, dict[str, Page]] = {
             "/": {"GET": self._index},
             "/health-check": {"GET": self._health},
             "/livez": {"GET": self._alive},
@@ -96,8 +102,7 @@ class Application:
             return
         exchange = Exchange(scope, receive, send, body_limit=self._options.body_limit, extra_headers=self._extra_headers)
         try:
-            handler, argument = self._route(exchange)
-            await handler(exchange, argument)
+            await self._route(exchange)()
         except ClientGone:
             pass
         except HttpError as error:
@@ -105,41 +110,48 @@ class Application:
         except DrivetrainError as error:
             await exchange.respond(*_describe(error))
 
-    def _route(self, exchange: Exchange) -> tuple[Handler, str]:
-        path = exchange.path
-        methods: dict[str, Handler]
-        argument = ""
-        if path == self._create_path:
-            methods = {"POST": self._create, "GET": self._list}
-        elif page := self._pages.get(path):
-            methods = page
-        elif match := self._one.fullmatch(path):
-            methods, argument = {"GET": self._show, "PUT": self._create}, match[1]
-        elif match := self._cancel.fullmatch(path):
-            methods, argument = {"POST": self._cancel_run}, match[1]
-        else:
+    def _route(self, exchange: Exchange) -> Callable[[], Awaitable[None]]:
+        methods = self._methods(exchange)
+        if methods is None:
             raise HttpError(404, "Not Found")
         method = "GET" if exchange.method == "HEAD" else exchange.method
         if method == "OPTIONS" and self._options.cors_origin is not None:
-            return self._preflight, ""
+            return lambda: exchange.respond_bytes(204, b"", b"text/plain")
         if method not in methods:
             raise HttpError(405, "Method Not Allowed")
-        return methods[method], argument
+        return methods[method]
 
-    async def _create(self, exchange: Exchange, url_id: str) -> None:
+    def _methods(self, exchange: Exchange) -> dict[str, Callable[[], Awaitable[None]]] | None:
+        """What can be done with the path of a request; ``None`` if there is nothing under it."""
+        if page := self._pages.get(exchange.path):
+            return {method: partial(handler, exchange) for method, handler in page.items()}
+        match = _RUN_PATH.fullmatch(exchange.path)
+        server = self._servers.get(match["collection"]) if match else None
+        if match is None or server is None:
+            return None
+        run_id = match["id"]
+        if run_id is None:
+            return {"POST": partial(self._create, exchange, server, ""), "GET": partial(self._list, exchange, server)}
+        if match["cancel"]:
+            return {"POST": partial(self._cancel, exchange, server, run_id)}
+        return {"GET": partial(self._show, exchange, server, run_id), "PUT": partial(self._create, exchange, server, run_id)}
+
+    async def _create(self, exchange: Exchange, server: ModelServer, url_id: str) -> None:
         parsed = parse_request(exchange, await exchange.json_body(), url_id)
+        if self._trainings is not None and server is self._trainings.server:
+            await self._trainings.started()
         if parsed.delivery.is_stream:
-            self._require_stream()
-        run = self._server.create(parsed.request, accepted=lambda run: self._equip(run, parsed))
+            self._require_stream(server)
+        run = server.create(parsed.request, accepted=lambda run: self._equip(run, parsed))
         if parsed.delivery.is_stream:
-            await self._stream(run, exchange)
+            await self._stream(run, exchange, server)
             return
         with run.attended():
             outcome = await wait_for_end(run, exchange, parsed.delivery.wait)
         if outcome is Outcome.CLIENT_GONE:
-            self._server.leave(run)
+            server.leave(run)
             return
-        await exchange.respond(200 if outcome is Outcome.FINISHED else 202, await self._render(run))
+        await exchange.respond(200 if outcome is Outcome.FINISHED else 202, await _render(run, server))
 
     def _equip(self, run: Run, parsed: ParsedRequest) -> None:
         """Have a new run's files uploaded and its progress told, as the server or the request says."""
@@ -151,96 +163,93 @@ class Application:
         if parsed.webhook is not None:
             self._webhooks.follow(run, parsed.webhook)
 
-    def _require_stream(self) -> None:
-        signature = self._server.supervisor.signature
+    def _require_stream(self, server: ModelServer) -> None:
+        signature = server.supervisor.signature
         if signature is None:
             return  # not set up yet; creating says so
-        may_stream = self._options.streams_everything or (signature.streaming and self._server.mode is Mode.PREDICT)
-        if not may_stream:
+        if not (self._options.streams_everything or (signature.streaming and server.mode is Mode.PREDICT)):
             raise HttpError(406, "this model's output is not streamed")
 
-    async def _stream(self, run: Run, exchange: Exchange) -> None:
-        stream = EventStream(run, render=render_prediction, render_value=render_value)
+    async def _stream(self, run: Run, exchange: Exchange, server: ModelServer) -> None:
         with run.attended():
-            stayed = await exchange.stream(stream.chunks(), b"text/event-stream")
+            stayed = await exchange.stream(_stream_of(run), b"text/event-stream")
         if not stayed:
-            self._server.leave(run)
+            server.leave(run)
 
-    async def _render(self, run: Run) -> dict[str, Any]:
-        body = await render_prediction(run.prediction)
-        if not run.is_finished and (position := self._server.supervisor.position(run)) is not None:
-            body["queue_position"] = position
-        return body
+    async def _list(self, exchange: Exchange, server: ModelServer) -> None:
+        await exchange.respond(200, {"results": [await _render(run, server) for run in server.known()]})
 
-    async def _list(self, exchange: Exchange, _argument: str) -> None:
-        await exchange.respond(200, {"results": [await self._render(run) for run in self._server.known()]})
-
-    async def _show(self, exchange: Exchange, run_id: str) -> None:
-        run = self._find(run_id)
-        if parse_delivery(exchange).is_stream:
-            self._require_stream()
-            stream = EventStream(run, render=render_prediction, render_value=render_value)
-            await exchange.stream(stream.chunks(), b"text/event-stream")
-            return
-        await exchange.respond(200, await self._render(run))
-
-    async def _cancel_run(self, exchange: Exchange, run_id: str) -> None:
-        found = self._server.cancel(run_id)
-        await exchange.respond(200 if found else 404, {})
-
-    def _find(self, run_id: str) -> Run:
-        run = self._server.get(run_id)
+    async def _show(self, exchange: Exchange, server: ModelServer, run_id: str) -> None:
+        run = server.get(run_id)
         if run is None:
             raise HttpError(404, f"no prediction '{run_id}' is under way or has ended lately")
-        return run
+        if parse_delivery(exchange).is_stream:
+            self._require_stream(server)
+            await exchange.stream(_stream_of(run), b"text/event-stream")
+            return
+        await exchange.respond(200, await _render(run, server))
 
-    async def _index(self, exchange: Exchange, _argument: str) -> None:
-        collection = _COLLECTION[self._server.mode]
-        await exchange.respond(
-            200,
-            {
-                "cog_version": __version__,
-                "docs_url": "/docs",
-                "openapi_url": "/openapi.json",
-                "shutdown_url": "/shutdown",
-                "healthcheck_url": "/health-check",
+    async def _cancel(self, exchange: Exchange, server: ModelServer, run_id: str) -> None:
+        await exchange.respond(200 if server.cancel(run_id) else 404, {})
+
+    async def _index(self, exchange: Exchange) -> None:
+        urls = {
+            "cog_version": __version__,
+            "docs_url": "/docs",
+            "openapi_url": "/openapi.json",
+            "shutdown_url": "/shutdown",
+            "healthcheck_url": "/health-check",
+        }
+        for collection in self._servers:
+            urls |= {
                 f"{collection}_url": f"/{collection}",
                 f"{collection}_idempotent_url": f"/{collection}/{{prediction_id}}",
                 f"{collection}_cancel_url": f"/{collection}/{{prediction_id}}/cancel",
-            },
-        )
+            }
+        await exchange.respond(200, urls)
 
-    async def _health(self, exchange: Exchange, _argument: str) -> None:
+    async def _health(self, exchange: Exchange) -> None:
         await exchange.respond(200, await describe_health(self._server))
 
-    async def _alive(self, exchange: Exchange, _argument: str) -> None:
+    async def _alive(self, exchange: Exchange) -> None:
         await exchange.respond(200, {"status": "alive"})
 
-    async def _ready(self, exchange: Exchange, _argument: str) -> None:
+    async def _ready(self, exchange: Exchange) -> None:
         state = self._server.supervisor.state
         await exchange.respond(200 if state is ModelState.READY else 503, {"status": state.value})
 
-    async def _metrics(self, exchange: Exchange, _argument: str) -> None:
+    async def _metrics(self, exchange: Exchange) -> None:
         from drivetrain.serving.http.metrics import CONTENT_TYPE, render_metrics  # not worth its import until somebody asks
 
         await exchange.respond_bytes(200, render_metrics(self._server), CONTENT_TYPE)
 
-    async def _preflight(self, exchange: Exchange, _argument: str) -> None:
-        await exchange.respond_bytes(204, b"", b"text/plain")
-
-    async def _openapi(self, exchange: Exchange, _argument: str) -> None:
+    async def _openapi(self, exchange: Exchange) -> None:
         signature = self._server.supervisor.signature
         if signature is None:
             raise HttpError(503, "the model's signature is not known yet")
-        predict, train = (signature, None) if self._server.mode is Mode.PREDICT else (None, signature)
+        if self._server.mode is Mode.TRAIN:
+            predict, train = None, signature
+        else:
+            predict, train = signature, self._trainings.signature if self._trainings is not None else None
         await exchange.respond(200, openapi_document(predict, train, version=__version__))
 
-    async def _docs(self, exchange: Exchange, _argument: str) -> None:
+    async def _docs(self, exchange: Exchange) -> None:
         await exchange.respond_bytes(200, DOCS_PAGE, b"text/html; charset=utf-8")
 
-    async def _shutdown(self, exchange: Exchange, _argument: str) -> None:
+    async def _shutdown(self, exchange: Exchange) -> None:
         await exchange.respond(200, {})
         self._shut_down()
+
+
+def _stream_of(run: Run) -> AsyncIterator[bytes]:
+    return EventStream(run, render=render_prediction, render_value=render_value).chunks()
+
+
+async def _render(run: Run, server: ModelServer) -> dict[str, Any]:
+    body = await render_prediction(run.prediction)
+    if not run.is_finished and (position := server.supervisor.position(run)) is not None:
+        body["queue_position"] = position
+    return body
 
 
 def _cors_headers(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
