@@ -1,10 +1,12 @@
 """What the pages name is there: links, files, commands, options, variables, targets of make."""
 
+import json
 import re
 import shlex
 
 import click
 import pytest
+import yaml
 
 from drivetrain.cli.main import ALIASES, COMMANDS, cli
 from drivetrain.dialects.cog.environment_variables import RESERVED_NAMES
@@ -135,3 +137,12 @@ def test_targets_of_make_are_there(page, root):
 @pytest.mark.parametrize("word", ["TODO", "FIXME", "XXX"])
 def test_no_page_is_unfinished(page, word):
     assert word not in page.text
+
+
+def test_blocks_are_well_formed(page):
+    readers = {"python": lambda text: compile(text, str(page), "exec"), "json": json.loads, "yaml": yaml.safe_load}
+    for block in page.blocks:
+        opening, _, rest = block.partition("\n")
+        language = opening.removeprefix("```").split(" ")[0]
+        if language in readers:
+            readers[language](rest.removesuffix("```"))

@@ -66,7 +66,8 @@ def test_every_variable_that_is_read_is_documented(root, pages):
 
 def known_keys():
     gone = {*config.GONE_KEYS, *(f"build.{key}" for key in build_section.GONE_KEYS), "concurrency.default_target"}
-    return config.KEYS | {f"build.{key}" for key in build_section.KEYS}, gone
+    inner = {"build": build_section.KEYS, "concurrency": config.CONCURRENCY_KEYS, "concurrency.batch": config.BATCH_KEYS}
+    return config.KEYS | {f"{section}.{key}" for section, keys in inner.items() for key in keys}, gone
 
 
 def test_every_key_of_the_config_is_documented_and_no_other(pages):
