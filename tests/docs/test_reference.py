@@ -61,7 +61,7 @@ def test_every_variable_that_is_read_is_documented(root, pages):
     variables = {name for name in read if isinstance(name, str) and re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", name)}
     documented = pages["docs/reference/settings.md"].text + pages["docs/reference/environments.md"].text
     assert variables
-    assert {name for name in variables if f"{name}" not in documented} - {"UV_HTTP_RETRIES"} == set()
+    assert {name for name in variables if name not in documented} <= {"UV_HTTP_RETRIES"}  # is set for uv, not read
 
 
 def known_keys():
@@ -183,7 +183,8 @@ def test_every_http_status_is_documented_and_no_other(root, pages):
             if isinstance(node, ast.Constant) and type(node.value) is int and 200 <= node.value < 600
         }
     rows = re.findall(r"^\| (\d+) \|", pages["docs/reference/http.md"].section("Statuses"), re.MULTILINE)
-    assert set(map(int, rows)) == answered - {255}
+    answered.discard(255)  # the longest id
+    assert set(map(int, rows)) == answered
 
 
 def documented_routes(page):
