@@ -312,3 +312,37 @@ def test_an_upload_is_tried_again_and_a_failed_one_fails_the_prediction(project,
         body = server.predict()
     assert (body["status"], body["output"]) == ("failed", None)
     assert "403" in body["error"]
+
+
+def test_inputs_may_come_as_a_form_with_files(project):
+    source = """
+        from typing import List
+        from cog import BasePredictor, Path
+
+        class Predictor(BasePredictor):
+            def predict(self, image: Path, n: int, tags: List[str] = []) -> list:
+                return [image.name, image.read_text(), n, tags]
+    """
+    with project(source).serve() as server:
+        files = {"image": ("dir/photo.jpg", b"pixels", "image/jpeg")}
+        body = server.client.post("/predictions", files=files, data={"n": "3", "tags": ["a", "b"]}).json()
+        assert body["output"] == ["photo.jpg", "pixels", 3, ["a", "b"]]
+        assert body["input"]["image"] == "photo.jpg"
+        refused = server.client.post("/predictions", files=files, data={"n": "x"})
+        assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["body", "input", "n"])
+        read = server.client.post("/predictions", files={"n": (None, "1")}, data={"image": "/etc/passwd"})
+        assert read.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b"nonsense", "multipart/form-data; boundary=x"),
+        (b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1", "multipart/form-data; boundary=x"),
+        (b"--x--", "multipart/form-data"),
+    ],
+)
+def test_what_is_no_form_is_refused(project, content, content_type):
+    with project(STREAM).serve() as server:
+        answer = server.client.post("/predictions", content=content, headers={"Content-Type": content_type})
+        assert (answer.status_code, server.health()["status"]) == (400, "READY")

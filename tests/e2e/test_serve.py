@@ -374,7 +374,7 @@ def test_a_failed_set_up_is_reported_with_its_log_and_not_tried_for_ever(project
         health = server.health()
         assert (health["status"], health["setup"]["status"]) == ("SETUP_FAILED", "failed")
         assert "trying\n" in health["setup"]["logs"]
-        assert told in health["setup"]["logs"]
+        assert told in health["setup"]["error"]
         answer = server.client.post("/predictions", json={"input": {}})
         assert answer.status_code == 503
         assert told in answer.json()["detail"]

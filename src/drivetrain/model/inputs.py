@@ -62,8 +62,10 @@ class CheckedInputs:
 
     @property
     def shown(self) -> dict[str, Any]:
-        """The values with secrets masked, for showing to people and clients."""
-        return dict(put_in(self.values, dict.fromkeys(self.secrets, _MASK)))
+        """The values for showing to people and clients: secrets masked, files of this machine by their bare names."""
+        hidden: dict[Pointer, Any] = dict.fromkeys(self.secrets, _MASK)
+        hidden |= {place.pointer: PurePath(place.value).name for place in self.files if place.is_local}
+        return dict(put_in(self.values, hidden)) if hidden else self.values
 
 
 class InputChecker:

@@ -107,6 +107,13 @@ class Run:
         """Have ``watcher`` called with every event from now on, in order, in the event loop."""
         self._watchers.append(watcher)
 
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called when the prediction ends, or now if it has ended."""
+        if self.is_finished:
+            action()
+        else:
+            self.add_watcher(lambda event: action() if isinstance(event, Completed) else None)
+
     @contextlib.contextmanager
     def watched(self, watcher: Watcher) -> Iterator[None]:
         """``add_watcher``, until the block is left."""

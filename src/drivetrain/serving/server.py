@@ -159,6 +159,11 @@ class ModelServer:
         if run.ends_with_its_clients and run.attendants == 0:
             self.supervisor.cancel(run)
 
+    def new_directory(self) -> Path:
+        """A path for files of one request, below the server's directory; nothing is there yet."""
+        self._numbers += 1  # an id is the client's word, and no name for a directory
+        return self._directory / str(self._numbers)
+
     def cancel(self, run_id: str) -> bool:
         """Cancel a prediction. Whether one of that id was under way."""
         run = self._registry.get(run_id)
@@ -212,8 +217,7 @@ class ModelServer:
             streams=signature.streams,
             context=request.context,
         )
-        self._numbers += 1  # the id is the client's word, and no name for a directory
-        run = Run(prediction, checked.values, self._directory / str(self._numbers), history=self._options.history)
+        run = Run(prediction, checked.values, self.new_directory(), history=self._options.history)
         self._registry.add(run)
 
         def record_end(event: Event) -> None:

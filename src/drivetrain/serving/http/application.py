@@ -11,11 +11,12 @@ from typing import Any, TypeAlias
 from drivetrain import __version__
 from drivetrain.dialects.cog.openapi import openapi_document
 from drivetrain.model.errors import DrivetrainError, InternalError
-from drivetrain.model.inputs import InvalidInputs
+from drivetrain.model.inputs import InvalidInputs, parse_text
 from drivetrain.model.project import Mode
 from drivetrain.serving.event_stream import EventStream
 from drivetrain.serving.http.docs_page import DOCS_PAGE
 from drivetrain.serving.http.exchange import ClientGone, Exchange, HttpError, Receive, Scope, Send
+from drivetrain.serving.http.form import Form, is_form
 from drivetrain.serving.http.health import describe_health
 from drivetrain.serving.http.rendering import render_prediction, render_value
 from drivetrain.serving.http.request import ParsedRequest, parse_delivery, parse_request
@@ -137,12 +138,21 @@ class Application:
         return {"GET": partial(self._show, exchange, server, run_id), "PUT": partial(self._create, exchange, server, run_id)}
 
     async def _create(self, exchange: Exchange, server: ModelServer, url_id: str) -> None:
-        parsed = parse_request(exchange, await exchange.json_body(), url_id)
         if self._trainings is not None and server is self._trainings.server:
             await self._trainings.started()
-        if parsed.delivery.is_stream:
-            self._require_stream(server)
-        run = server.create(parsed.request, accepted=lambda run: self._equip(run, parsed))
+        form = Form(server.new_directory()) if is_form(exchange) else None
+        try:
+            body = await exchange.json_body() if form is None else await _read_form(form, exchange, server)
+            parsed = parse_request(exchange, body, url_id)
+            if parsed.delivery.is_stream:
+                self._require_stream(server)
+            run = server.create(parsed.request, accepted=lambda run: self._equip(run, parsed))
+        except BaseException:
+            if form is not None:
+                form.discard()
+            raise
+        if form is not None:
+            run.at_end(form.discard)
         if parsed.delivery.is_stream:
             await self._stream(run, exchange, server)
             return
@@ -227,11 +237,9 @@ class Application:
         signature = self._server.supervisor.signature
         if signature is None:
             raise HttpError(503, "the model's signature is not known yet")
-        if self._server.mode is Mode.TRAIN:
-            predict, train = None, signature
-        else:
-            predict, train = signature, self._trainings.signature if self._trainings is not None else None
-        await exchange.respond(200, openapi_document(predict, train, version=__version__))
+        train = self._trainings.signature if self._trainings is not None else None
+        signatures = (None, signature) if self._server.mode is Mode.TRAIN else (signature, train)
+        await exchange.respond(200, openapi_document(*signatures, version=__version__))
 
     async def _docs(self, exchange: Exchange) -> None:
         await exchange.respond_bytes(200, DOCS_PAGE, b"text/html; charset=utf-8")
@@ -239,6 +247,12 @@ class Application:
     async def _shutdown(self, exchange: Exchange) -> None:
         await exchange.respond(200, {})
         self._shut_down()
+
+
+async def _read_form(form: Form, exchange: Exchange, server: ModelServer) -> dict[str, Any]:
+    await form.read(exchange)
+    signature = server.supervisor.signature
+    return {"input": parse_text(signature, form.texts) if signature is not None else {}}
 
 
 def _stream_of(run: Run) -> AsyncIterator[bytes]:

@@ -123,27 +123,30 @@ class Exchange:
         )
         await self._send({"type": "http.response.body", "body": content})
 
-    async def _body(self) -> bytes:
+    async def body_chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes.
+
+        Raises:
+            HttpError: 413.
+            ClientGone: It did not come whole.
+        """
         declared = self.header(b"content-length")
         if declared.isdigit() and int(declared) > self._body_limit:
             raise self._too_large()
-        message = await self.receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            first: bytes = message.get("body", b"")
-            if len(first) > self._body_limit:
-                raise self._too_large()
-            return first
-        parts: list[bytes] = []
         size = 0
-        while message["type"] == "http.request":
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+        while (message := await self.receive())["type"] == "http.request":
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
             if size > self._body_limit:
                 raise self._too_large()
+            yield chunk
             if not message.get("more_body"):
-                return b"".join(parts)
-            message = await self.receive()
+                return
         raise ClientGone
+
+    async def _body(self) -> bytes:
+        chunks = [chunk async for chunk in self.body_chunks()]
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _too_large(self) -> HttpError:
         return HttpError(413, f"the body is larger than the limit of {self._body_limit} bytes")
