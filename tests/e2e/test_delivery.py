@@ -1,6 +1,7 @@
 """How results reach clients: waiting, streams, webhooks, uploads."""
 
 import contextlib
+import gzip
 import json
 import queue
 import threading
@@ -21,6 +22,8 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
                 if self.headers.get("Transfer-Encoding") == "chunked":
                     body = b"".join(self.chunks())
                 receiver.requests.put((self.command, self.path, dict(self.headers), body))
@@ -346,3 +349,14 @@ def test_what_is_no_form_is_refused(project, content, content_type):
     with project(STREAM).serve() as server:
         answer = server.client.post("/predictions", content=content, headers={"Content-Type": content_type})
         assert (answer.status_code, server.health()["status"]) == (400, "READY")
+
+
+def test_spans_of_a_prediction_reach_the_collector_in_the_requests_trace(project, receiver):
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    with project(STREAM, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}).serve() as server:
+        headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+        server.client.post("/predictions", json={"input": {"text": "a"}}, headers=headers)
+    _, path, _, content = receiver.take()
+    assert path == "/v1/traces"
+    for part in (b"prediction.wait", b"prediction.run", b"prediction.status", bytes.fromhex(trace_id)):
+        assert part in content

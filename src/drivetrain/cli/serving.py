@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -26,6 +27,9 @@ from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHook
 from drivetrain.serving.trainings import TrainingServer
 from drivetrain.serving.uploads import Uploader
 from drivetrain.serving.webhooks import WebhookOptions, Webhooks
+
+if TYPE_CHECKING:
+    from drivetrain.serving.tracing import Tracing
 
 #: A change to one of these makes a new worker worth its set-up.
 _SOURCE_SUFFIXES = {".py", ".yaml", ".yml", ".json", ".toml", ".txt"}
@@ -83,10 +87,12 @@ async def _serve(
     trainings = _trainings(command, options, terminal)
     outgoing = Outgoing(allow_private=options.allow_private)
     webhooks = Webhooks(options.webhooks, client=outgoing.client, render=render_prediction, problem=terminal.warn)
+    tracing = _tracing(command, terminal)
     application = Application(
         server,
         options.http,
         trainings=trainings,
+        tracing=tracing,
         webhooks=webhooks,
         uploader=Uploader(outgoing.client),
         shut_down=lambda: setattr(http, "should_exit", True),
@@ -98,6 +104,8 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(outgoing.open())
         stack.push_async_callback(webhooks.aclose)
+        if tracing is not None:
+            stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
         if trainings is not None:
             stack.push_async_callback(trainings.server.stop)
         await stack.enter_async_context(serving(server, launched))
@@ -116,6 +124,20 @@ def _model_server(command: WorkerCommand, options: ServeOptions, terminal: Termi
     input_files = InputFiles(InputFileLimits(allow_private=options.allow_private))
     summarise = SummaryLog(terminal, as_json=options.logs_json).tell
     return ModelServer(supervisor, options.server, input_files, mode=command.mode, ended=summarise)
+
+
+def _tracing(command: WorkerCommand, terminal: Terminal) -> Tracing | None:
+    """Spans, if the environment names a collector for them, as OpenTelemetry's own variables do."""
+    environ = command.environ
+    is_wanted = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not is_wanted or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    try:
+        from drivetrain.serving.tracing import Tracing
+    except ImportError:
+        terminal.warn("traces are asked for, but OpenTelemetry is not installed; install drivetrain[tracing]")
+        return None
+    return Tracing(command.project.root.name)
 
 
 def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal) -> TrainingServer | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from drivetrain import __version__
 from drivetrain.dialects.cog.openapi import openapi_document
@@ -28,6 +28,9 @@ from drivetrain.serving.supervisor import ModelState
 from drivetrain.serving.trainings import TrainingServer
 from drivetrain.serving.uploads import Target, Uploader, UploadPassage
 from drivetrain.serving.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from drivetrain.serving.tracing import Tracing
 
 #: The noun in the paths of each mode.
 _COLLECTION = {Mode.PREDICT: "predictions", Mode.TRAIN: "trainings"}
@@ -63,6 +66,7 @@ class Application:
         trainings: Runs the same project's trainings, beside predictions; started by the first training.
         webhooks: Notifies.
         uploader: Uploads.
+        tracing: Follows predictions with spans, if anybody collects them.
         shut_down: Called by ``POST /shutdown``, after it has been answered.
     """
 
@@ -74,12 +78,14 @@ class Application:
         trainings: TrainingServer | None = None,
         webhooks: Webhooks,
         uploader: Uploader,
+        tracing: Tracing | None = None,
         shut_down: Callable[[], None],
     ) -> None:
         self._server = server
         self._options = options
         self._webhooks = webhooks
         self._uploader = uploader
+        self._tracing = tracing
         self._shut_down = shut_down
         self._extra_headers = _cors_headers(options.cors_origin)
         self._trainings = trainings
@@ -172,6 +178,8 @@ class Application:
             run.passage = UploadPassage(run, self._uploader, Target(url=self._options.upload_url))
         if parsed.webhook is not None:
             self._webhooks.follow(run, parsed.webhook)
+        if self._tracing is not None:
+            self._tracing.follow(run, parsed.trace_headers)
 
     def _require_stream(self, server: ModelServer) -> None:
         signature = server.supervisor.signature

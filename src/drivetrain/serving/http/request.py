@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,12 +44,14 @@ class ParsedRequest:
         delivery: How to answer.
         webhook: Whom to notify.
         output_file_prefix: Where to upload output files, for this request alone.
+        trace_headers: The trace that the request belongs to, as the headers say it.
     """
 
     request: PredictionRequest
     delivery: Delivery
     webhook: Webhook | None
     output_file_prefix: str | None
+    trace_headers: Mapping[str, str]
 
 
 def parse_request(exchange: Exchange, body: Any, url_id: str) -> ParsedRequest:
@@ -65,6 +68,7 @@ def parse_request(exchange: Exchange, body: Any, url_id: str) -> ParsedRequest:
     fields = {} if body is None else body
     if not isinstance(fields, dict):
         raise _invalid(["body"], "the body must be a JSON object")
+    trace_headers = {name.decode(): value for name in _TRACE_HEADERS if (value := exchange.header(name))}
     return ParsedRequest(
         request=PredictionRequest(
             id=_id(fields, url_id),
@@ -73,8 +77,9 @@ def parse_request(exchange: Exchange, body: Any, url_id: str) -> ParsedRequest:
             created_at=_time(fields.get("created_at")),
         ),
         delivery=parse_delivery(exchange),
-        webhook=_webhook(fields, exchange),
+        webhook=_webhook(fields, trace_headers),
         output_file_prefix=_url(fields, "output_file_prefix"),
+        trace_headers=trace_headers,
     )
 
 
@@ -138,12 +143,11 @@ def _url(fields: dict[str, Any], name: str) -> str | None:
     return value
 
 
-def _webhook(fields: dict[str, Any], exchange: Exchange) -> Webhook | None:
+def _webhook(fields: dict[str, Any], headers: Mapping[str, str]) -> Webhook | None:
     url = _url(fields, "webhook")
     events = _events(fields.get("webhook_events_filter"))
     if url is None:
         return None
-    headers = {name.decode(): value for name in _TRACE_HEADERS if (value := exchange.header(name))}
     return Webhook(url=url, events=events, headers=headers)
 
 
