@@ -9,9 +9,11 @@ from typing import Any, Dict, List, Set
 from drivetrain_worker import capture
 from drivetrain_worker.batch import Batch, tell_of_retry
 from drivetrain_worker.channel import Channel, ServerGone
+from drivetrain_worker.doorbell import watch_for_end
+from drivetrain_worker.leaving import abandon
 from drivetrain_worker.loading import Model
 from drivetrain_worker.protocol import Frame
-from drivetrain_worker.session import Run, abandon, report_health, shared_scope
+from drivetrain_worker.session import Run, report_health, shared_scope
 
 
 class AsynchronousSession:
@@ -30,12 +32,15 @@ class AsynchronousSession:
         self._tasks: Dict[str, "asyncio.Task[None]"] = {}
         self._to_cancel: Set[str] = set()
         self._health_tasks: Set[Any] = set()
+        self._has_stopped = False
 
     def run(self) -> None:
         """Serve until a ``stop`` frame."""
+        watch_for_end(self._channel, abandon)
         self._loop.add_reader(self._channel.descriptor, self._take_in)
         self._take_in()  # frames that came during set-up are already here
-        self._loop.run_forever()
+        while not self._has_stopped:  # the author's code may stop the loop too
+            self._loop.run_forever()
 
     def _take_in(self) -> None:
         try:
@@ -57,12 +62,13 @@ class AsynchronousSession:
             task = self._tasks.get(frame["id"])
             if task is not None:
                 self._to_cancel.add(frame["id"])
-                task.cancel()
+                self._loop.call_soon(task.cancel)  # not before its first step, which would be its last: nothing would be reported
         elif kind == "check_health":
             task = self._loop.create_task(self._check_health())
             self._health_tasks.add(task)
             task.add_done_callback(self._health_tasks.discard)
         elif kind == "stop":
+            self._has_stopped = True
             self._loop.stop()
 
     async def _predict(self, frame: Frame) -> None:
@@ -119,10 +125,11 @@ class AsynchronousSession:
                 result = await result
             if not self._model.entry_point.streams:
                 return run.returned(result)
-            if hasattr(result, "__aiter__"):
-                await _report_items(run, result)
+            items = run.items(result)
+            if hasattr(items, "__aiter__"):
+                await _report_items(run, items)
             else:
-                for item in result or ():
+                for item in items:
                     run.yielded(item)
             return run.ended()
 

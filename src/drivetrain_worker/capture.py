@@ -49,6 +49,13 @@ class _Pipe(io.RawIOBase):
     def fileno(self) -> int:
         return self._descriptor
 
+    def close(self) -> None:
+        """Stay open.
+
+        Code closes ``sys.stdout``, or drops a wrapper that it put around ``sys.stdout.buffer``, which closes it too. In a script
+        that is the end of the output; here the next prediction has to write.
+        """
+
     def write(self, data: Any) -> int:
         size = len(data)
         if self.sink is not None:

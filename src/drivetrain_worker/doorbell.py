@@ -12,9 +12,10 @@ import fcntl
 import os
 import signal
 from types import FrameType
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from drivetrain_worker.channel import Channel, ServerGone
+from drivetrain_worker.forked import end_copy
 from drivetrain_worker.protocol import Frame
 
 
@@ -42,7 +43,8 @@ class Doorbell:
         fcntl.fcntl(self._channel.descriptor, fcntl.F_SETFL, self._ringing)
         self._take_in()  # what came before the bell was on did not ring
 
-    def __exit__(self, *_exception: Any) -> None:
+    def __exit__(self, _type: object, error: Optional[BaseException], _traceback: object) -> None:
+        end_copy(error)
         # From here on a late ring changes nothing; what is still in the socket is for whoever receives next.
         self._listening = False
         fcntl.fcntl(self._channel.descriptor, fcntl.F_SETFL, self._quiet)
@@ -59,3 +61,22 @@ class Doorbell:
                 frame = self._channel.poll()
         except ServerGone:
             self._abandoned()
+
+
+def watch_for_end(channel: Channel, abandoned: Callable[[], None]) -> None:
+    """From now on call ``abandoned`` when the server is gone, even while the main thread is inside the author's code.
+
+    For an event loop, which receives frames by itself, but not while a coroutine blocks it.
+    """
+    import select
+
+    poller = select.poll()
+    poller.register(channel.descriptor, 0)  # a hang-up is always reported
+
+    def ring(_signal: int, _frame: Optional[FrameType]) -> None:
+        if poller.poll(0):
+            abandoned()
+
+    signal.signal(signal.SIGIO, ring)
+    flags = fcntl.fcntl(channel.descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(channel.descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)

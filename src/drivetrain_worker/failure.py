@@ -42,7 +42,12 @@ def message_of(error: BaseException) -> str:
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback as Python prints it, without the frames of the machinery that called the author's code."""
+    """The traceback as Python prints it, without the frames of the machinery that called the author's code.
+
+    Empty for what the machinery itself finds fault with: there is nothing in the author's code to point at.
+    """
+    if type(error).__module__.startswith("drivetrain_worker."):
+        return ""
     try:
         shown = traceback.TracebackException(type(error), error, error.__traceback__)
     except Exception:  # noqa: BLE001 (an exception that cannot even be looked at)

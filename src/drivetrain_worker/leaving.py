@@ -1,4 +1,4 @@
-"""How a worker ends: soon after it was told to, and at once when its server is gone, with everything that the author's code started.
+"""How a worker ends: soon after it was told to, and at once when its server is gone, with everything that the model started.
 
 Models start servers as child processes, and wait for them in threads that Python would join for ever at its exit. So child
 processes are ended first, and threads get a moment; then the interpreter ends, with or without them.
@@ -81,7 +81,7 @@ def _hurry_threads() -> None:
 
     def end_without_threads() -> None:
         if not threads_ended.wait(_PATIENCE_SECONDS):
-            atexit._run_exitfuncs()
+            atexit._run_exitfuncs()  # noqa: SLF001 (there is no public way to run them in a thread that is not the main one)
             capture.flush()
             os._exit(0)
 

@@ -6,15 +6,16 @@ the module goes by the file's base name, ``sys.argv`` has one element, and nothi
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import os
 import sys
 from types import ModuleType
-from typing import Any, Callable, Collection, Dict, Optional, Sequence
+from typing import Any, Callable, Collection, Dict, Optional, Sequence, Set
 
 from drivetrain_worker.inputs import Bound, bind, open_weights
-from drivetrain_worker.signature import describe, read_parameters, settle_defaults
+from drivetrain_worker.signature import describe, read_parameters, see_through_decorators, settle_defaults
 
 #: The methods that run a prediction; a class has exactly one of them.
 _PREDICT_METHODS = ("predict", "run")
@@ -24,10 +25,36 @@ class LoadError(Exception):
     """The project's entry point is not as it must be."""
 
 
+#: What the worker imports only when it needs it. In a project that has files named like modules of the standard library, it would
+#: get those.
+_IMPORTED_LATE = (
+    "asyncio",
+    "dataclasses",
+    "json",
+    "mimetypes",
+    "pathlib",
+    "shutil",
+    "tempfile",
+    "threading",
+    "urllib.request",
+)
+
+#: Directories that are in the standard library's, and that nothing here imports.
+_OF_NO_CONCERN = {"__pycache__", "site-packages", "test"}
+
+
 def enter_project(root: str) -> None:
-    """Make ``root`` the working directory and the first place to import from."""
+    """Make ``root`` the working directory and the first place to import from, but not for ``cog`` and what the worker needs."""
     os.chdir(root)
+    importlib.import_module("cog")
+    if _module_names(root) & _module_names(os.path.dirname(os.__file__)) - _OF_NO_CONCERN:
+        for name in _IMPORTED_LATE:
+            importlib.import_module(name)
     sys.path.insert(0, root)
+
+
+def _module_names(directory: str) -> Set[str]:
+    return {os.path.splitext(name)[0] for name in os.listdir(directory)}
 
 
 def import_file(root: str, file: str) -> ModuleType:
@@ -68,6 +95,7 @@ class EntryPoint:
             self._method, function, bound = "", target, False
         else:
             raise LoadError("'%s' is neither a class nor a function" % getattr(target, "__name__", target))
+        see_through_decorators(function)
         self.description: Dict[str, Any] = describe(function, bound=bound)
         self._parameters = read_parameters(function, bound=bound)
         settle_defaults(function)

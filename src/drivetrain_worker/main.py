@@ -8,15 +8,15 @@ import os
 import sys
 from typing import Any, Optional
 
-from drivetrain_worker import capture
+from drivetrain_worker import capture, forked
 from drivetrain_worker.channel import Channel, ServerGone
 from drivetrain_worker.doorbell import Doorbell
 from drivetrain_worker.failure import describe_exception
+from drivetrain_worker.leaving import abandon, leave
 from drivetrain_worker.protocol import VERSION, Frame
-from drivetrain_worker.session import abandon
 
 
-class _Stopped(Exception):  # noqa: N818 (an order, not an error)
+class _Stopped(BaseException):  # an order, not an error, and none of the author's to catch
     """The server told the worker to stop before it was ready."""
 
 
@@ -28,21 +28,30 @@ def main(descriptor: int) -> None:
     """
     os.set_inheritable(descriptor, False)
     capture.install()
+    forked.install()
     faulthandler.enable()  # a crash in native code leaves its Python stack in the log
     channel = Channel(descriptor)
+    worker = _Worker(channel)
     try:
         channel.send({"type": "hello", "protocol": VERSION, "python": "%d.%d.%d" % sys.version_info[:3], "pid": os.getpid()})
-        _Worker(channel).live()
+        worker.live()
     except ServerGone:
         abandon()
     except _Stopped:
         pass
+    leave(worker.loop)
 
 
 class _Worker:
+    """A worker before it has anything to run.
+
+    Attributes:
+        loop: The event loop, once the model needed one.
+    """
+
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._loop: Optional[Any] = None
+        self.loop: Optional[Any] = None
         self._doorbell = Doorbell(channel, answer=self._answer_while_preparing, abandoned=abandon)
 
     def live(self) -> None:
@@ -120,10 +129,10 @@ class _Worker:
         """The one loop that an async set-up and all async predictions share, made when first needed."""
         import asyncio
 
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(self._loop)
-        return self._loop
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        return self.loop
 
     def _wait_for(self, awaitable: Any) -> Any:
         return self._event_loop().run_until_complete(awaitable)

@@ -62,7 +62,10 @@ def encode(value: Any, save: Save, declared: Optional[Dict[str, Any]] = None) ->
     if kind is str and (declared is None or declared["kind"] in ("string", "any")):
         return value, []
     encoder = _Encoder(save)
-    return encoder.encode(value, (), declared or _UNDECLARED), encoder.files
+    try:
+        return encoder.encode(value, (), declared or _UNDECLARED), encoder.files
+    except RecursionError:
+        raise OutputError((), "holds itself, or is nested too deep for JSON; return something flatter") from None
 
 
 class OutputDirectory:

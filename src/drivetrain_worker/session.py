@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from typing import Any, Callable, Dict, Optional, Sequence
 
 from drivetrain_worker import capture
 from drivetrain_worker.channel import Channel, ServerGone
 from drivetrain_worker.failure import describe_exception
+from drivetrain_worker.forked import end_copy
 from drivetrain_worker.loading import Model
-from drivetrain_worker.outputs import OutputDirectory, encode
+from drivetrain_worker.outputs import OutputDirectory, OutputError, encode
 from drivetrain_worker.protocol import Frame
-
-
-def abandon() -> None:
-    """The server is gone: end at once, with every child process of this worker's group."""
-    try:
-        if os.getpgrp() == os.getpid():  # never signal a group that is not ours
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-    finally:
-        os._exit(1)
 
 
 class Run:
@@ -47,6 +37,14 @@ class Run:
         """The arguments for the author's function; a context manager that closes the files among them."""
         return self._entry_point.bind(self._values, self._fetched)
 
+    def items(self, result: Any) -> Any:
+        """What a function that promises an iterator has returned, to iterate over; nothing is no items."""
+        if result is None:
+            return ()
+        if not hasattr(result, "__iter__") and not hasattr(result, "__aiter__"):
+            raise OutputError((), "is of type '%s', but the function promises an iterator; yield it" % type(result).__name__)
+        return result
+
     def yielded(self, item: Any) -> None:
         """Report one item of an iterator."""
         frame = {"type": "output", "id": self.id, "output": self._encode(item, self._output_type.get("items"))}
@@ -67,6 +65,7 @@ class Run:
 
     def failed(self, error: BaseException) -> Frame:
         """The frame that completes a prediction whose code raised; the traceback also goes into its log."""
+        end_copy(error)
         failure = describe_exception(error)
         print(failure["traceback"], end="", file=sys.stderr)
         return {"type": "completed", "id": self.id, "status": "failed", "failure": failure}
@@ -80,6 +79,7 @@ class Run:
             self._channel.send(self.failed(error))
 
     def _encode(self, value: Any, declared: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+        end_copy()
         encoded, files = encode(value, self._directory.save, declared=declared)
         return {"value": encoded, "files": files} if files else {"value": encoded}
 

@@ -82,6 +82,25 @@ def describe(function: Callable[..., Any], *, bound: bool) -> Dict[str, Any]:
     }
 
 
+def see_through_decorators(function: Callable[..., Any]) -> None:
+    """Do for decorators what their author forgot: mark what they wrap, as ``functools.wraps`` does.
+
+    Such a decorator shows by its function: it takes any arguments, and holds one other function. To be called before the signature
+    is read.
+    """
+    for one in _unwrapped(function):
+        if inspect.isfunction(one) and not hasattr(one, "__wrapped__") and _takes_anything(one):
+            held = [cell for cell in inspect.getclosurevars(one).nonlocals.values() if inspect.isfunction(cell)]
+            if len(held) == 1:
+                one.__wrapped__ = held[0]  # type: ignore[attr-defined] # functions take attributes
+
+
+def _takes_anything(function: Callable[..., Any]) -> bool:
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    takes_the_rest = kinds[-2:] == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
+    return takes_the_rest and len(kinds) <= 3  # one of its own may be "self"
+
+
 def settle_defaults(function: Callable[..., Any]) -> None:
     """Put the plain default where a function's parameter has ``Input(…)`` as its default.
 

@@ -12,9 +12,10 @@ from drivetrain_worker import capture
 from drivetrain_worker.batch import Batch, tell_of_retry
 from drivetrain_worker.channel import Channel
 from drivetrain_worker.doorbell import Doorbell
+from drivetrain_worker.leaving import abandon
 from drivetrain_worker.loading import Model
 from drivetrain_worker.protocol import Frame
-from drivetrain_worker.session import Run, abandon, report_health, shared_scope
+from drivetrain_worker.session import Run, report_health, shared_scope
 
 
 class SynchronousSession:
@@ -117,7 +118,7 @@ class SynchronousSession:
                 result = self._wait_for(result)
             if not self._model.entry_point.streams:
                 return run.returned(result)
-            for item in _closing(result):
+            for item in _closing(run.items(result)):
                 run.yielded(item)
             return run.ended()
 
@@ -143,8 +144,6 @@ class SynchronousSession:
 
 def _closing(items: Any) -> Iterator[Any]:
     """Iterate, and close a generator however the iteration ends, so that its clean-up runs now and not at some collection."""
-    if items is None:
-        return
     try:
         yield from items
     finally:

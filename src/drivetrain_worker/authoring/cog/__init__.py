@@ -77,6 +77,11 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
+    if name in ("Model", "Predictor", "input"):
+        raise AttributeError(
+            "'cog.%s' is of Cog before 0.1; derive from cog.BasePredictor, and give predict() annotated parameters instead "
+            "of @cog.input(...)" % name
+        )
     if home is None:
         raise AttributeError("module 'cog' has no attribute %r" % name)
     from importlib import import_module

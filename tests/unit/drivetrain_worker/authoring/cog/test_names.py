@@ -16,7 +16,12 @@ def test_every_public_name_is_there(name):
 
 
 def test_a_name_that_is_not_there_says_so():
-    with pytest.raises(AttributeError, match="module 'cog' has no attribute 'Predictor'"):
+    with pytest.raises(AttributeError, match="module 'cog' has no attribute 'Prophet'"):
+        cog.Prophet  # noqa: B018 (the access is what is tested)
+
+
+def test_a_name_of_the_first_releases_says_what_to_write_instead():
+    with pytest.raises(AttributeError, match=r"derive from cog\.BasePredictor"):
         cog.Predictor  # noqa: B018 (the access is what is tested)
 
 
