@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from drivetrain.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from rich.console import Console
+    from rich.text import Text
 
     from drivetrain.environments.environment import Progress
+
+#: A step that takes longer shows for how long it has taken, so that a large download does not look like a hang.
+_UNTOLD_SECONDS = 3
 
 
 class PlainProgress:
@@ -31,31 +36,34 @@ class PlainProgress:
 class LiveProgress:
     """One line that changes; steps that are done stay above it."""
 
-    def __init__(self, terminal: Terminal, status: Status) -> None:
-        self._terminal = terminal
-        self._status = status
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._step = ""
+        self._detail = ""
+        self._begun = time.monotonic()
 
     def step(self, text: str) -> None:
         """A new step begins."""
-        if self._step:
-            self._status.console.print(f"  {self._step}", style="dim", markup=False, highlight=False)
+        self.end()
         self._step = text
-        self._show(text)
+        self._detail = ""
+        self._begun = time.monotonic()
 
     def detail(self, line: str) -> None:
         """The latest line of another program, behind the step it belongs to."""
-        width = max(20, self._status.console.width - len(self._step) - 8)
-        self._show(f"{self._step}  [dim]{_escape(line.strip()[:width])}[/dim]")
+        self._detail = line.strip()
 
-    def _show(self, text: str) -> None:
-        self._status.update(text)
+    def end(self) -> None:
+        """The last step is over."""
+        if self._step:
+            self._console.print(f"  {self._step}", style="dim", markup=False, highlight=False)
 
+    def __rich__(self) -> Text:
+        from rich.text import Text
 
-def _escape(line: str) -> str:
-    from rich.markup import escape
-
-    return escape(line)
+        seconds = int(time.monotonic() - self._begun)
+        elapsed = f"  {seconds} s" if seconds >= _UNTOLD_SECONDS else ""
+        return Text.assemble(self._step, elapsed, (f"  {self._detail}", "dim"), no_wrap=True, overflow="ellipsis")
 
 
 @contextlib.contextmanager
@@ -67,5 +75,9 @@ def progress_on(terminal: Terminal) -> Iterator[Progress]:
     from rich.console import Console
 
     console = Console(file=terminal.stream, no_color=not terminal.has_color)
-    with console.status("Preparing the environment") as status:
-        yield LiveProgress(terminal, status)
+    progress = LiveProgress(console)
+    with console.status(progress):
+        try:
+            yield progress
+        finally:
+            progress.end()

@@ -20,4 +20,4 @@ def host_environment(settings: Settings) -> Environment:
     found = shutil.which("python", path=path) or shutil.which("python3", path=path)
     if found is None:
         raise ProjectError("there is no 'python' or 'python3' on PATH", hint="activate an environment, or leave out --env host")
-    return Environment(python=Path(found), directory=None, variables={})
+    return Environment(python=Path(found).absolute(), directory=None, variables={})

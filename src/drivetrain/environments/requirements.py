@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-_SOURCES = ("--index-url", "--extra-index-url", "--find-links", "--no-index")
+_SOURCES = ("--index-url", "--extra-index-url", "--find-links", "--no-index", "--trusted-host")
 
 #: Options of pip that uv takes on its command line only. It has no ``--prefer-binary``; wheels are tried first anyway.
 _FLAGS = {"--pre": "--prerelease=allow", "--trusted-host": "--allow-insecure-host={}", "--prefer-binary": None}

@@ -11,14 +11,13 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from drivetrain.environments.companions import COMPANIONS, SEEDS
 from drivetrain.environments.environment import Environment, Progress
 from drivetrain.environments.requirements import local_content
-from drivetrain.environments.torch import torch_backend
+from drivetrain.environments.torch import backend_for
 from drivetrain.model.project import EnvironmentSpec
 from drivetrain.settings import Settings
 
@@ -32,7 +31,7 @@ _VENV = "venv-"
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
-def environment_key(spec: EnvironmentSpec) -> str:
+def environment_key(spec: EnvironmentSpec, settings: Settings) -> str:
     """A name that is the same exactly for the specs that can share an environment.
 
     The interpreter is asked for by version: finding the one that is installed is left to the build, since it takes time. Values of
@@ -40,7 +39,7 @@ def environment_key(spec: EnvironmentSpec) -> str:
     have a meaning for what is installed.
     """
     machine = os.uname()
-    backend = torch_backend(spec.requirements, gpu=spec.gpu, cuda=spec.cuda, platform=sys.platform)
+    backend = backend_for(spec, settings)
     asked = {
         "format": _FORMAT,
         "platform": [machine.sysname, machine.machine],
@@ -69,7 +68,7 @@ class EnvironmentPlace:
 
     def __init__(self, spec: EnvironmentSpec, settings: Settings) -> None:
         self._settings = settings
-        self.directory = settings.cache_directory.absolute() / "environments" / environment_key(spec)
+        self.directory = settings.cache_directory.absolute() / "environments" / environment_key(spec, settings)
 
     def read(self) -> Environment | None:
         """The environment, if it is whole and the interpreter it was made from is still there."""

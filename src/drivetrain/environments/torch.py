@@ -8,7 +8,11 @@ of Cog's own builds: for each release of torch, the versions of CUDA it was buil
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
+
+from drivetrain.model.project import EnvironmentSpec
+from drivetrain.settings import Settings
 
 _CUDA_BY_TORCH: Mapping[str, tuple[str, ...]] = {
     "1.11": ("10.2", "11.3"),
@@ -30,6 +34,12 @@ _CUDA_BY_TORCH: Mapping[str, tuple[str, ...]] = {
 
 _FAMILY = re.compile(r"^(torch|torchvision|torchaudio)(?![\w.-])\s*(.*)", re.IGNORECASE)
 _PIN = re.compile(r"==\s*v?([0-9]+\.[0-9]+)[^+,;\s]*(?:\+(\w+))?")
+
+
+def backend_for(spec: EnvironmentSpec, settings: Settings) -> str | None:
+    """The name of uv's torch backend: the one the user has told uv to take, else the one that suits the project."""
+    named = settings.environ.get("UV_TORCH_BACKEND")
+    return named or torch_backend(spec.requirements, gpu=spec.gpu, cuda=spec.cuda, platform=sys.platform)
 
 
 def torch_backend(requirements: Sequence[str], *, gpu: bool, cuda: str | None, platform: str) -> str | None:

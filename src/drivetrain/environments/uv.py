@@ -1,86 +1,36 @@
-"""Call uv, tell its progress, and put its failures into our words."""
+"""Call uv, and tell its progress."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import subprocess
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from drivetrain.environments.environment import Progress
-from drivetrain.model.errors import DrivetrainError, OutsideFailed, ProjectError
+from drivetrain.environments.uv_failure import UvFailure
+from drivetrain.model.errors import OutsideFailed
 from drivetrain.settings import Settings
 
 #: What pip is told by its own variables, uv is told by others. A company's mirror is usually set for pip.
 _PIP_VARIABLES = {
-    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
-    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
-    "PIP_FIND_LINKS": "UV_FIND_LINKS",
-    "COG_CA_CERT": "SSL_CERT_FILE",
+    "PIP_INDEX_URL": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
+    "PIP_EXTRA_INDEX_URL": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
+    "PIP_FIND_LINKS": ("UV_FIND_LINKS",),
+    "PIP_TRUSTED_HOST": ("UV_INSECURE_HOST",),
+    "PIP_CERT": ("SSL_CERT_FILE",),
 }
 
-#: Enough of uv's output to explain a failure; a failed build of a package prints its whole log.
-_KEPT_LINES = 60
+#: Variables about another environment than the one that is being made.
+_FOREIGN = ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_SYSTEM_PYTHON", "UV_PYTHON", "PYTHONHOME")
+
+#: Begin lines that say nothing to those who do not call uv themselves.
+_UNTOLD = ("Using ", "Creating ", "Activate ", "warning: ", " + ", "\n")
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_NETWORK = re.compile(
-    r"error sending request|dns error|tcp connect error|client error \(connect\)|connection (refused|reset|closed)|"
-    r"network is unreachable|operation timed out|failed to fetch|tunnel error|unsuccessful tunnel",
-    re.IGNORECASE,
-)
-_NOT_FOUND = re.compile(r"Because (\S+) was not found in the (?:package registry|provided package locations)")
-_BUILD = re.compile(r"Failed to (?:build|download and build) `?([^`\n]+)`?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class UvFailure:
-    """A call of uv that failed, with the end of what it said."""
-
-    output: str
-
-    @property
-    def is_network(self) -> bool:
-        """Whether something could not be reached."""
-        return _NETWORK.search(self.output) is not None
-
-    @property
-    def is_conflict(self) -> bool:
-        """Whether the requirements cannot be met together."""
-        return "No solution found" in self.output and not self.is_network
-
-    def explain(self, doing: str) -> DrivetrainError:
-        """The error to raise.
-
-        Args:
-            doing: What failed, as in "cannot install the project's requirements".
-        """
-        if "No space left on device" in self.output:
-            return OutsideFailed(f"{doing}: the disk is full", hint="free some space, or set DRIVETRAIN_CACHE_DIR to another disk")
-        if "ermission denied" in self.output:
-            return OutsideFailed(f"{doing}: permission denied", detail=self.output)
-        if self.is_network:
-            return OutsideFailed(
-                f"{doing}: the package index cannot be reached",
-                detail=self.output,
-                hint="check the network; --env host runs the project with the Python on PATH and what is installed there",
-            )
-        if match := _NOT_FOUND.search(self.output):
-            return ProjectError(
-                f"{doing}: there is no package '{match[1]}'", detail=self.output, hint="correct its name in the requirements"
-            )
-        if self.is_conflict:
-            return ProjectError(
-                f"{doing}: they cannot be met together", detail=self.output, hint="change one of the versions named above"
-            )
-        if match := _BUILD.search(self.output):
-            return ProjectError(
-                f"{doing}: building '{match[1]}' from source failed",
-                detail=self.output,
-                hint="the log above says why; a version that has a wheel for this Python needs no building",
-            )
-        return OutsideFailed(doing, detail=self.output)
 
 
 def uv_binary(settings: Settings | None = None) -> str:
@@ -99,6 +49,7 @@ def run_uv(
     *,
     directory: Path | None = None,
     variables: Mapping[str, str] | None = None,
+    lines: Iterable[str] = (),
 ) -> UvFailure | None:
     """Run uv to its end; ``None`` when it succeeded.
 
@@ -108,41 +59,88 @@ def run_uv(
         progress: Told each line that uv writes.
         directory: What relative paths are relative to.
         variables: Set on top of the environment.
+        lines: Given to uv on its standard input.
 
     Raises:
         OutsideFailed: uv cannot be started.
     """
-    command = [uv_binary(settings), "--color", "never", *arguments]
+    environ = {**settings.environ, **(variables or {})}
+    command = [uv_binary(settings), "--color", "never", *_configuration(environ), *arguments]
+    output = []
+    with _started(command, directory, _environ_for_uv(environ, settings)) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # uv may have failed before it has read them
+            process.stdin.writelines(f"{line}\n" for line in lines)
+        for line in process.stdout:
+            output.append(_ESCAPES.sub("", line.rstrip("\n")))
+            if not line.startswith(_UNTOLD):
+                progress.detail(output[-1])
+    return None if process.returncode == 0 else UvFailure("\n".join(output))
+
+
+@contextlib.contextmanager
+def _started(command: Sequence[str], directory: Path | None, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process in a session of its own: it cannot ask questions on the terminal, and it is killed together with its children."""
     try:
         process = subprocess.Popen(
             command,
             cwd=directory,
-            env={**_environ(settings), **(variables or {})},
-            stdin=subprocess.DEVNULL,
+            env=environ,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             encoding="utf-8",
             errors="replace",
+            start_new_session=True,
         )
     except OSError as error:
-        raise OutsideFailed(f"cannot start uv at '{command[0]}': {error.strerror}") from error
-    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        raise OutsideFailed(f"cannot start uv at '{command[0]}': {error.strerror or error}") from error
     with process:
-        assert process.stdout is not None
         try:
-            for line in process.stdout:
-                lines.append(_ESCAPES.sub("", line.rstrip("\n")))
-                progress.detail(lines[-1])
+            yield process
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             raise
-    return None if process.returncode == 0 else UvFailure(output="\n".join(lines).strip())
 
 
-def _environ(settings: Settings) -> dict[str, str]:
-    environ = {name: value for name, value in settings.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
-    for pip_name, uv_name in _PIP_VARIABLES.items():
-        if environ.get(pip_name) and uv_name not in environ:
-            environ[uv_name] = environ[pip_name]
-    return environ
+def _configuration(environ: Mapping[str, str]) -> list[str]:
+    """The user's configuration of uv counts, that of the project's directory does not: Cog builds without it."""
+    if environ.get("UV_CONFIG_FILE"):
+        return []
+    home = Path(environ.get("XDG_CONFIG_HOME") or _home(environ) / ".config")
+    for file in (home / "uv" / "uv.toml", Path("/etc/uv/uv.toml")):
+        if file.is_file():
+            return ["--config-file", str(file)]
+    return ["--no-config"]
+
+
+def _environ_for_uv(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    result = {name: value for name, value in environ.items() if name not in _FOREIGN}
+    for pip_name, uv_names in _PIP_VARIABLES.items():
+        if environ.get(pip_name) and not any(map(environ.get, uv_names)):
+            result[uv_names[0]] = environ[pip_name]
+    if "UV_FIND_LINKS" not in environ and "UV_FIND_LINKS" in result:
+        result["UV_FIND_LINKS"] = ",".join(result["UV_FIND_LINKS"].split())  # pip parts them by spaces
+    certificates = Path(environ.get("COG_CA_CERT") or os.devnull)
+    if certificates.is_file():
+        result["SSL_CERT_FILE"] = str(certificates)
+    if not environ.get("UV_CACHE_DIR") and not _can_link_to_default_cache(environ, settings):
+        result["UV_CACHE_DIR"] = str(settings.cache_directory.absolute() / "uv")
+    return result
+
+
+def _can_link_to_default_cache(environ: Mapping[str, str], settings: Settings) -> bool:
+    """Whether uv's usual cache, which may hold much already, is on the disk that environments are on."""
+    cache = Path(environ.get("XDG_CACHE_HOME") or _home(environ) / ".cache") / "uv"
+    usual, ours = _nearest_directory(cache), _nearest_directory(settings.cache_directory.absolute())
+    return usual.stat().st_dev == ours.stat().st_dev and os.access(usual, os.W_OK)
+
+
+def _nearest_directory(path: Path) -> Path:
+    return next(directory for directory in (path, *path.parents) if directory.is_dir())
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or Path.home())
