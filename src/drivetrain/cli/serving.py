@@ -97,7 +97,10 @@ async def _serve(
         uploader=Uploader(outgoing.client),
         shut_down=lambda: setattr(http, "should_exit", True),
     )
-    http = _HttpServer(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none"))
+    config = uvicorn.Config(
+        application, log_config=None, access_log=False, lifespan="off", ws="none", proxy_headers=False, server_header=False
+    )
+    http = _HttpServer(config)
     host, port = listener.getsockname()[:2]
     terminal.note(f"Listening on http://{_shown_host(host)}:{port}")
     # Left in the opposite order: predictions end, then they are told, then the connections are closed.

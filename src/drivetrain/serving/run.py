@@ -42,11 +42,11 @@ class Run:
         ends_with_its_clients: Whether it is canceled when the last client that waited for it has gone.
     """
 
-    def __init__(self, prediction: Prediction, inputs: dict[str, Any], directory: Path, *, history: int = 1024) -> None:
+    def __init__(self, prediction: Prediction, inputs: dict[str, Any], directory: str, *, history: int = 1024) -> None:
         self.prediction = prediction
         self.inputs = inputs
         self.fetched: list[str] = []
-        self.directory = directory
+        self._directory = directory  # a text, since most predictions never need the path
         self.cancel_requested = False
         self.has_files = False
         self.passage: Passage | None = None
@@ -61,6 +61,16 @@ class Run:
     def id(self) -> str:
         """The prediction's id."""
         return self.prediction.id
+
+    @property
+    def input_directory(self) -> Path:
+        """Where input files go."""
+        return Path(self._directory, "inputs")
+
+    @property
+    def output_directory(self) -> str:
+        """Where the worker puts output files."""
+        return f"{self._directory}/outputs"
 
     @property
     def is_finished(self) -> bool:
@@ -143,4 +153,4 @@ class Run:
     def discard_files(self) -> None:
         """Delete the run's directory, if it can hold anything. May be called twice."""
         if self.has_files or self.prediction.status is not Status.SUCCEEDED:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            shutil.rmtree(self._directory, ignore_errors=True)

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from drivetrain.model.errors import BadRequest, DrivetrainError, OutsideFailed
@@ -104,7 +103,7 @@ class ModelServer:
         self._options = options
         self._input_files = input_files
         self._registry = Registry(keep=options.keep, keep_for=options.keep_for)
-        self._directory = Path(tempfile.mkdtemp(prefix="drivetrain-"))
+        self._directory = tempfile.mkdtemp(prefix="drivetrain-")
         self._checker: InputChecker | None = None
         self._preparing: set[asyncio.Task[None]] = set()
         self._numbers = 0
@@ -159,10 +158,10 @@ class ModelServer:
         if run.ends_with_its_clients and run.attendants == 0:
             self.supervisor.cancel(run)
 
-    def new_directory(self) -> Path:
+    def new_directory(self) -> str:
         """A path for files of one request, below the server's directory; nothing is there yet."""
         self._numbers += 1  # an id is the client's word, and no name for a directory
-        return self._directory / str(self._numbers)
+        return f"{self._directory}/{self._numbers}"
 
     def cancel(self, run_id: str) -> bool:
         """Cancel a prediction. Whether one of that id was under way."""
@@ -232,7 +231,7 @@ class ModelServer:
     async def _prepare(self, run: Run, checked: CheckedInputs) -> None:
         run.has_files = True
         try:
-            paths = await self._input_files.fetch(checked.files, run.directory / "inputs")
+            paths = await self._input_files.fetch(checked.files, run.input_directory)
         except BadRequest as error:
             run.fail(f"Input validation error: {error.message}")
         except DrivetrainError as error:

@@ -302,7 +302,7 @@ def _predict(run: Run) -> Predict:
     return Predict(
         id=run.id,
         input=run.inputs,
-        directory=str(run.directory / "outputs"),
+        directory=run.output_directory,
         context=dict(run.prediction.context),
         fetched=run.fetched,
     )

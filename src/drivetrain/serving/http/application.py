@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from drivetrain import __version__
@@ -146,7 +147,7 @@ class Application:
     async def _create(self, exchange: Exchange, server: ModelServer, url_id: str) -> None:
         if self._trainings is not None and server is self._trainings.server:
             await self._trainings.started()
-        form = Form(server.new_directory()) if is_form(exchange) else None
+        form = Form(Path(server.new_directory())) if is_form(exchange) else None
         try:
             body = await exchange.json_body() if form is None else await _read_form(form, exchange, server)
             parsed = parse_request(exchange, body, url_id)

@@ -11,7 +11,7 @@ def make(tmp_path, name):
     prediction = Prediction(id=PredictionId(name), input={}, created_at=datetime(2026, 1, 1, tzinfo=timezone.utc))
     directory = tmp_path / name
     directory.mkdir()
-    run = Run(prediction, {}, directory)
+    run = Run(prediction, {}, str(directory))
     run.has_files = True
     return run
 
@@ -37,7 +37,7 @@ def test_the_oldest_is_forgotten_with_its_files_when_there_are_too_many(tmp_path
     registry = Registry(keep=2, keep_for=timedelta(hours=1))
     runs = [ended(registry, make(tmp_path, name)) for name in "abc"]
     assert [registry.get(name) for name in "abc"] == [None, *runs[1:]]
-    assert [run.directory.exists() for run in runs] == [False, True, True]
+    assert [run.input_directory.parent.exists() for run in runs] == [False, True, True]
 
 
 def test_the_stale_are_forgotten_when_another_ends(tmp_path):
@@ -45,14 +45,14 @@ def test_the_stale_are_forgotten_when_another_ends(tmp_path):
     stale = ended(registry, make(tmp_path, "stale"))
     ended(registry, make(tmp_path, "fresh"), at=now() + timedelta(minutes=2))
     assert registry.get("stale") is None
-    assert not stale.directory.exists()
+    assert not stale.input_directory.parent.exists()
 
 
 def test_an_ended_id_can_be_used_again(tmp_path):
     registry = Registry(keep=10, keep_for=timedelta(minutes=1))
     first = ended(registry, make(tmp_path, "a"))
     prediction = Prediction(id=PredictionId("a"), input={}, created_at=now())
-    second = Run(prediction, {}, tmp_path / "second")
+    second = Run(prediction, {}, str(tmp_path / "second"))
     registry.add(second)
     assert registry.get("a") is second
-    assert not first.directory.exists()
+    assert not first.input_directory.parent.exists()
