@@ -229,3 +229,71 @@ def test_one_server_answers_predictions_and_trainings(project):
         assert server.predict(n=2)["output"] == 4
         assert server.client.get("/trainings/t").json() == body
         assert server.client.get("/predictions/t").status_code == 404
+
+
+TOGETHER = """
+    import asyncio
+    from cog import BasePredictor, concurrent
+
+    class Predictor(BasePredictor):
+        async def setup(self):
+            self.arrived = asyncio.Event()
+            self.count = 0
+
+        @concurrent(max=2)
+        async def predict(self, together: int) -> int:
+            self.count += 1
+            if self.count >= together:
+                self.arrived.set()
+            await self.arrived.wait()
+            return self.count
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "environ", "slots"),
+    [
+        ("", {}, 2),
+        ("concurrency:\n  max: 3\n", {}, 3),
+        ("concurrency:\n  max: 3\n", {"COG_MAX_CONCURRENCY": "4"}, 4),
+        ("", {"COG_MAX_CONCURRENCY": "0"}, 2),
+    ],
+    ids=["code", "config", "variable", "nonsense"],
+)
+def test_concurrency_is_what_the_variable_the_config_or_the_code_says(project, config, environ, slots):
+    made = project(TOGETHER, config=f"predict: predict.py:Predictor\n{config}", environ=environ)
+    with made.serve() as server:
+        ids = [server.predict(_prefer="respond-async", together=slots)["id"] for _ in range(slots - 1)]
+        assert server.health()["status"] == "READY"
+        ids.append(server.predict(_prefer="respond-async", together=slots)["id"])
+        for run_id in ids:
+            server.wait_until(run_id, lambda body: body["status"] == "succeeded")
+        assert f"drivetrain_slots {slots}.0" in server.client.get("/metrics").text
+
+
+def test_synchronous_code_keeps_one_slot_whatever_the_config_says(project):
+    made = project(GATED, config="predict: predict.py:Predictor\nconcurrency:\n  max: 5\n")
+    with made.serve() as server:
+        assert "drivetrain_slots 1.0" in server.client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind"),
+    [("", "str"), (": Optional[str]", "str"), (": Path", "Path"), (": Optional[File]", "BufferedReader"), (": File", "BufferedReader")],
+)
+def test_set_up_is_given_the_weights_that_are_configured(project, annotation, kind):
+    source = f"""
+        from typing import Optional
+        from cog import BasePredictor, File, Path
+
+        class Predictor(BasePredictor):
+            def setup(self, weights{annotation} = None):
+                self.weights = weights
+
+            def predict(self) -> list:
+                return [type(self.weights).__name__, str(getattr(self.weights, "name", self.weights))]
+    """
+    made = project(source, environ={"COG_WEIGHTS": "trained.bin"})
+    made.write("trained.bin", "w")
+    with made.serve() as server:
+        assert server.predict()["output"] == [kind, "trained.bin"]
