@@ -22,6 +22,9 @@ _DEFAULT_STEM = "output"
 class FileNames:
     """Chooses where the files of one prediction go, and puts them there.
 
+    Attributes:
+        chosen: Whether the user named the place.
+
     Args:
         target: The path from ``-o``; ``None`` for the default.
         number: Which of several predictions it is, counted from 1, if there are several.
@@ -29,6 +32,7 @@ class FileNames:
 
     def __init__(self, target: Path | None, *, number: int | None = None) -> None:
         path = target if target is not None else Path(_DEFAULT_STEM)
+        self.chosen = target is not None
         if path.is_dir():
             path = path / _DEFAULT_STEM
         # "output.1" names no type; "output.png" does
@@ -129,10 +133,16 @@ def _is_only_files(output: OutputValue) -> bool:
 
 
 def place_files(output: OutputValue, names: FileNames, prefix: tuple[str | int, ...]) -> tuple[Any, list[Path]]:
-    """Put an output's files in their places; the value then holds their paths."""
+    """Put an output's files in their places; the value then holds their paths.
+
+    A file has its place in the output in its name, but not the only one in an object when the user named the file.
+    """
     if not output.files:
         return output.value, []
-    placed = {file.pointer: names.place(file, (*prefix, *file.pointer)) for file in output.files}
+    is_the_file_asked_for = names.chosen and len(output.files) == 1 and isinstance(output.value, dict)
+    placed = {
+        file.pointer: names.place(file, prefix if is_the_file_asked_for else (*prefix, *file.pointer)) for file in output.files
+    }
     return put_in(output.value, {pointer: str(path) for pointer, path in placed.items()}), list(placed.values())
 
 

@@ -17,6 +17,7 @@ from drivetrain.model.project import Mode
 from drivetrain.serving.launch import launch
 
 if TYPE_CHECKING:
+    from drivetrain.model.inputs import FilePlace, Problem
     from drivetrain.model.signature import Signature
 
 
@@ -52,13 +53,23 @@ class Inputs:
         """Inputs as JSON values that fit the signature.
 
         Raises:
-            InvalidInputs: They do not; all problems at once.
+            InvalidInputs: They do not, or name files that are not there; all problems at once.
         """
-        from drivetrain.model.inputs import InputChecker, parse_text
+        from drivetrain.model.inputs import InputChecker, InvalidInputs, parse_text
 
         values = {**self._values, **parse_text(signature, self._texts)}
-        InputChecker(signature).check(values, local_files=True, strict=True)
+        checked = InputChecker(signature).check(values, local_files=True, strict=True)
+        if missing := [problem for place in checked.files if (problem := _find_missing(place))]:
+            raise InvalidInputs(missing)
         return values
+
+
+def _find_missing(place: FilePlace) -> Problem | None:
+    from drivetrain.model.inputs import Problem
+
+    if not place.is_local or Path(place.value).is_file():
+        return None
+    return Problem(location=place.pointer, message=f"names '{place.value}', where there is no file", type="file")
 
 
 def carry_out(opening: Opening, order: Order, terminal: Terminal) -> int:

@@ -48,6 +48,18 @@ def test_a_file_inside_an_object_is_written_and_its_path_takes_its_place(made):
     assert [path.name for path in paths] == ["output.mask.png"]
 
 
+def test_the_only_file_of_an_object_goes_where_the_user_said(made, tmp_path):
+    output = OutputValue(value={"weights": None, "steps": 3}, files=(made("weights"),))
+    value, _ = place_files(output, FileNames(tmp_path / "weights.bin"), ())
+    assert value == {"weights": str(tmp_path / "weights.bin"), "steps": 3}
+
+
+def test_several_files_of_an_object_are_told_apart(made, tmp_path):
+    output = OutputValue(value={"a": None, "b": None}, files=(made("a"), made("b")))
+    _, paths = place_files(output, FileNames(tmp_path / "x.png"), ())
+    assert [path.name for path in paths] == ["x.a.png", "x.b.png"]
+
+
 def test_names_from_a_model_cannot_lead_elsewhere(made):
     assert FileNames(None).place(made(), ("../../x",)).parent.name == ""
 
