@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any, Dict, List, Set
+from typing import Any, Coroutine, Dict, List, Set
 
 from drivetrain_worker import capture
 from drivetrain_worker.batch import Batch, tell_of_retry
@@ -32,6 +32,7 @@ class AsynchronousSession:
         self._tasks: Dict[str, "asyncio.Task[None]"] = {}
         self._to_cancel: Set[str] = set()
         self._health_tasks: Set[Any] = set()
+        self._is_to_stop = False
         self._has_stopped = False
 
     def run(self) -> None:
@@ -54,9 +55,9 @@ class AsynchronousSession:
     def _answer(self, frame: Frame) -> None:
         kind = frame["type"]
         if kind == "predict":
-            self._tasks[frame["id"]] = self._loop.create_task(self._predict(frame))
+            self._tasks[frame["id"]] = self._begin(self._predict(frame))
         elif kind == "predict_together":
-            together = self._loop.create_task(self._predict_together(frame["predictions"]))
+            together = self._begin(self._predict_together(frame["predictions"]))
             self._tasks.update((one["id"], together) for one in frame["predictions"])
         elif kind == "cancel":
             task = self._tasks.get(frame["id"])
@@ -68,6 +69,16 @@ class AsynchronousSession:
             self._health_tasks.add(task)
             task.add_done_callback(self._health_tasks.discard)
         elif kind == "stop":
+            self._is_to_stop = True
+            self._stop_when_idle()
+
+    def _begin(self, prediction: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(prediction)
+        task.add_done_callback(lambda _task: self._stop_when_idle())
+        return task
+
+    def _stop_when_idle(self) -> None:
+        if self._is_to_stop and not self._tasks:
             self._has_stopped = True
             self._loop.stop()
 

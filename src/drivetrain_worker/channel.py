@@ -54,8 +54,8 @@ class Channel:
         return self._received.popleft() if self._received else None
 
     def put_back(self, frame: Frame) -> None:
-        """Leave a frame for a later ``receive``, behind those already waiting."""
-        self._received.append(frame)
+        """Leave a frame for the next ``receive``, before those already waiting."""
+        self._received.appendleft(frame)
 
     def _read(self) -> None:
         try:

@@ -12,7 +12,7 @@ import fcntl
 import os
 import signal
 from types import FrameType
-from typing import Callable, Optional
+from typing import Callable, List, Optional
 
 from drivetrain_worker.channel import Channel, ServerGone
 from drivetrain_worker.forked import end_copy
@@ -24,15 +24,18 @@ class Doorbell:
 
     Args:
         channel: Whose frames to notice.
-        answer: Called in the main thread with each frame.
+        answer: Called in the main thread with each frame; whether it has dealt with it. Other frames wait until the bell is off.
         abandoned: Called when the server is gone; does not return.
     """
 
-    def __init__(self, channel: Channel, *, answer: Callable[[Frame], None], abandoned: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel, *, answer: Callable[[Frame], bool], abandoned: Callable[[], None]) -> None:
         self._channel = channel
         self._answer = answer
         self._abandoned = abandoned
         self._listening = False
+        self._rung = False
+        self._is_taking_in = False
+        self._left: List[Frame] = []
         fcntl.fcntl(channel.descriptor, fcntl.F_SETOWN, os.getpid())
         self._quiet = fcntl.fcntl(channel.descriptor, fcntl.F_GETFL) & ~os.O_ASYNC
         self._ringing = self._quiet | os.O_ASYNC
@@ -41,26 +44,46 @@ class Doorbell:
     def __enter__(self) -> None:
         self._listening = True
         fcntl.fcntl(self._channel.descriptor, fcntl.F_SETFL, self._ringing)
-        self._take_in()  # what came before the bell was on did not ring
+        try:
+            self._take_in()  # what came before the bell was on did not ring
+        except BaseException:
+            self._hush()
+            raise
 
     def __exit__(self, _type: object, error: Optional[BaseException], _traceback: object) -> None:
         end_copy(error)
+        self._hush()
+
+    def _hush(self) -> None:
         # From here on a late ring changes nothing; what is still in the socket is for whoever receives next.
         self._listening = False
         fcntl.fcntl(self._channel.descriptor, fcntl.F_SETFL, self._quiet)
+        while self._left:
+            self._channel.put_back(self._left.pop())
 
     def _ring(self, _signal: int, _frame: Optional[FrameType]) -> None:
         if self._listening:
             self._take_in()
 
     def _take_in(self) -> None:
-        try:
+        # A ring may interrupt this function itself, halfway through a frame. Then only the outer call reads on.
+        self._rung = True
+        while self._rung and not self._is_taking_in:
+            self._rung = False
+            self._is_taking_in = True
+            try:
+                self._answer_all()
+            except ServerGone:
+                self._abandoned()
+            finally:
+                self._is_taking_in = False
+
+    def _answer_all(self) -> None:
+        frame = self._channel.poll()
+        while frame is not None:
+            if not self._answer(frame):
+                self._left.append(frame)
             frame = self._channel.poll()
-            while frame is not None:
-                self._answer(frame)
-                frame = self._channel.poll()
-        except ServerGone:
-            self._abandoned()
 
 
 def watch_for_end(channel: Channel, abandoned: Callable[[], None]) -> None:

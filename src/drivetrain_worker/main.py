@@ -111,10 +111,10 @@ class _Worker:
             capture.attribute(self._send_log)
         return AsynchronousSession(self._channel, model, self._event_loop())
 
-    def _answer_while_preparing(self, frame: Frame) -> None:
+    def _answer_while_preparing(self, frame: Frame) -> bool:
         if frame["type"] == "stop":
             raise _Stopped
-        self._channel.put_back(frame)
+        return False
 
     def _broken(self, stage: str, error: BaseException) -> None:
         failure = describe_exception(error)

@@ -122,7 +122,7 @@ class SynchronousSession:
                 run.yielded(item)
             return run.ended()
 
-    def _answer_while_running(self, frame: Frame) -> None:
+    def _answer_while_running(self, frame: Frame) -> bool:
         from cog.errors import CancelationException
 
         kind = frame["type"]
@@ -132,7 +132,8 @@ class SynchronousSession:
         elif kind == "check_health":
             self._check_health()
         else:
-            self._channel.put_back(frame)
+            return False
+        return True
 
     def _check_health(self) -> None:
         # In a thread: a check that hangs must not take the main thread from predictions, nor wait for one to end.
