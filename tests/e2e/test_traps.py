@@ -386,13 +386,30 @@ def test_a_cancelation_reaches_the_code_whatever_it_catches(project, how, status
         assert server.predict(how="fine")["output"] == "fine"
 
 
-def test_a_cancelation_right_after_the_start_ends_an_async_prediction(project):
-    made = project("import asyncio\nclass Predictor:\n    async def predict(self) -> None:\n        await asyncio.sleep(60)\n")
+def test_an_async_prediction_that_is_canceled_before_its_first_step_ends_as_canceled(project):
+    made = project(
+        """
+        import asyncio, time
+        from cog import concurrent
+
+        class Predictor:
+            @concurrent(max=2)
+            async def predict(self, blocks: bool) -> None:
+                print("begun")
+                if blocks:
+                    time.sleep(0.5)
+                await asyncio.sleep(60)
+        """
+    )
     with made.serve() as server:
-        body = server.predict(_prefer="respond-async")
+        first = server.predict(_prefer="respond-async", blocks=True)
+        server.wait_until(first["id"], lambda answer: answer["logs"])
+        second = server.predict(_prefer="respond-async", blocks=False)  # the start and the cancelation arrive together
         begin = time.monotonic()
-        server.client.post(f"/predictions/{body['id']}/cancel")
-        assert server.wait_until(body["id"], lambda answer: answer["completed_at"])["status"] == "canceled"
+        for body in (second, first):
+            server.client.post(f"/predictions/{body['id']}/cancel")
+        for body in (second, first):
+            assert server.wait_until(body["id"], lambda answer: answer["completed_at"])["status"] == "canceled"
         assert time.monotonic() - begin < 5
 
 
