@@ -17,6 +17,7 @@ $(STAMP): requirements.lock pyproject.toml scripts/bootstrap.sh
 	  $$uv venv --quiet --clear --python "$(PYTHON)" $(VENV) && \
 	  $$uv pip sync --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock && \
 	  $$uv pip install --quiet --no-deps --editable . --python $(BIN)/python && \
+	  $(BIN)/python -m compileall -q src && \
 	  touch $@
 
 setup: $(STAMP) ## install everything into .venv, from the lock file
