@@ -22,8 +22,22 @@ _READ_BYTES = 1024 * 1024
 
 #: What a package is built from. Other files of its directory may change with every run of a model.
 _BUILT_FROM = (
-    *(".py", ".pyi", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".cu", ".cuh", ".rs", ".toml", ".cfg", ".in"),
-    *_ARCHIVES,
+    ".py",
+    ".pyi",
+    ".pyx",
+    ".pxd",
+    ".c",
+    ".cc",
+    ".cpp",
+    ".cxx",
+    ".h",
+    ".hpp",
+    ".cu",
+    ".cuh",
+    ".rs",
+    ".toml",
+    ".cfg",
+    ".in",
 )
 _NOT_BUILT_FROM = ("__pycache__", "build", "dist", "node_modules")
 
@@ -62,7 +76,12 @@ def local_content(requirements: Sequence[str], root: Path) -> Iterator[bytes]:
         path = root / reference if reference else None
         if path is None or not path.exists():
             continue
-        yield from _content_of_directory(path) if path.is_dir() else _content_of_file(path)
+        if not path.is_dir():
+            yield from _content_of_file(path)
+        elif line.startswith("--find-links"):
+            yield from _content_of_collection(path)
+        else:
+            yield from _content_of_package(path)
 
 
 def _path_of(line: str) -> str | None:
@@ -74,18 +93,28 @@ def _path_of(line: str) -> str | None:
 
 
 def _content_of_file(path: Path) -> Iterator[bytes]:
-    status = path.stat()
-    yield path.read_bytes() if status.st_size <= _READ_BYTES else f"{status.st_size} {status.st_mtime_ns}".encode()
+    yield path.read_bytes() if path.stat().st_size <= _READ_BYTES else _stamp(path)
 
 
-def _content_of_directory(path: Path) -> Iterator[bytes]:
+def _content_of_collection(path: Path) -> Iterator[bytes]:
+    for archive in sorted(path.iterdir()):
+        if archive.name.endswith(_ARCHIVES):
+            yield os.fsencode(archive.name) + _stamp(archive)
+
+
+def _content_of_package(path: Path) -> Iterator[bytes]:
     yield os.fsencode(path)  # an editable package stays where it is
     for directory, subdirectories, names in os.walk(path):
         subdirectories[:] = sorted(name for name in subdirectories if _is_source_directory(name))
         for name in sorted(names):
             if name.endswith(_BUILT_FROM):
-                status = Path(directory, name).lstat()
-                yield os.fsencode(f"{directory}/{name} {status.st_size} {status.st_mtime_ns}")
+                source = Path(directory, name)
+                yield os.fsencode(source) + _stamp(source)
+
+
+def _stamp(path: Path) -> bytes:
+    status = path.lstat()
+    return f" {status.st_size} {status.st_mtime_ns}\n".encode()
 
 
 def _is_source_directory(name: str) -> bool:

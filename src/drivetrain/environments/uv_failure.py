@@ -112,7 +112,7 @@ class UvFailure:
         return ProjectError(
             f"{doing}: building {self._package or 'a package'} from source failed",
             detail=textwrap.dedent("\n".join(lines[-_LOG_LINES:])).strip("\n"),
-            hint=self._hint or "the log above says why; a version that has a wheel for this Python needs no building",
+            hint=self._hint if "likely" in (self._hint or "") else _BUILD_HINT,  # its other hints on builds say little
         )
 
     def _explain_conflict(self, doing: str) -> DrivetrainError:
@@ -172,6 +172,8 @@ class UvFailure:
     def _git_says(self) -> str:
         return _cleaned(self.output.partition("--- stderr")[2])
 
+
+_BUILD_HINT = "the log above says why; a version that has a wheel for this Python needs no building"
 
 _STATUS_HINTS = {
     "401": "check the credentials in the address",
