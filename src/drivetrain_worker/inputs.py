@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, Mapping, Optional
 
-from drivetrain_worker.conversion import Files
+from drivetrain_worker.conversion import Converter, Files
+from drivetrain_worker.failure import message_of
 
 if TYPE_CHECKING:
     from drivetrain_worker.signature import Parameters
+
+
+class InputError(ValueError):
+    """An input fits its type, but the author's class for it refuses it."""
+
+    def __init__(self, name: str, refusal: ValueError) -> None:
+        super().__init__("invalid input '%s': %s" % (name, message_of(refusal)))
 
 
 class Bound:
@@ -46,6 +54,9 @@ def bind(parameters: Parameters, values: Mapping[str, Any], *, fetched: Collecti
         parameters: Of the function to be called.
         values: Checked inputs by name.
         fetched: The local files that the server made of URLs; they tell files from text where a union allows both.
+
+    Raises:
+        InputError: The author's class for an input refuses it.
     """
     arguments = parameters.defaults.copy()
     converters = parameters.converters
@@ -55,13 +66,20 @@ def bind(parameters: Parameters, values: Mapping[str, Any], *, fetched: Collecti
         for name, value in values.items():
             if name in converters:
                 convert = converters[name]
-                arguments[name] = value if convert is None else convert(value, files)
+                arguments[name] = value if convert is None else _converted(name, value, convert, files)
             elif parameters.accepts_extra:
                 arguments[name] = value
     except BaseException:
         bound.close()
         raise
     return bound
+
+
+def _converted(name: str, value: Any, convert: Converter, files: Files) -> Any:
+    try:
+        return convert(value, files)
+    except ValueError as refusal:  # what pydantic's and the author's own validation raise
+        raise InputError(name, refusal) from None
 
 
 def open_weights(setup: Callable[..., Any], source: Optional[str]) -> Any:

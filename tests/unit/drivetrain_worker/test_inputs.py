@@ -8,7 +8,7 @@ from typing import Dict, List, Optional, Set, Tuple, Union
 import pytest
 from cog import BaseModel, File, Input, Path, Secret
 
-from drivetrain_worker.inputs import bind, open_weights
+from drivetrain_worker.inputs import InputError, bind, open_weights
 from drivetrain_worker.signature import read_parameters
 
 
@@ -52,6 +52,21 @@ def test_a_file_is_open_during_the_call_and_closed_after_it(tmp_path):
     with bound(predict, {"a": str(tmp_path / "a.bin")}) as found:
         assert found["a"].read() == b"content"
     assert found["a"].closed
+
+
+def test_a_value_that_the_authors_class_refuses_is_named():
+    @dataclass
+    class Square:
+        side: int
+
+        def __post_init__(self):
+            if self.side < 0:
+                raise ValueError("a side is not negative")
+
+    def predict(square: Square): ...
+
+    with pytest.raises(InputError, match="^invalid input 'square': a side is not negative$"):
+        bound(predict, {"square": {"side": -1}})
 
 
 def test_files_are_closed_when_a_later_input_fails(tmp_path):
