@@ -65,7 +65,7 @@ def test_a_value_that_the_authors_class_refuses_is_named():
 
     def predict(square: Square): ...
 
-    with pytest.raises(InputError, match="^invalid input 'square': a side is not negative$"):
+    with pytest.raises(InputError, match=r"^invalid input 'square': a side is not negative$"):
         bound(predict, {"square": {"side": -1}})
 
 
