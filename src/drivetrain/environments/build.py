@@ -60,21 +60,21 @@ class _Builder:
             return
         self._progress.step(f"Installing {count} requirement{'s' if count != 1 else ''} and what they need")
         backend = backend_for(self._spec, self._settings)
-        failure = self._try_requirements(backend, retries=1)
-        if failure is not None and failure.is_network and not failure.is_torch_index:
-            failure = self._try_requirements(backend)
-        if failure is not None and backend is not None and not named_build(self._spec.requirements):
-            failure = self._without_torch_index(failure)
+        has_other = backend is not None and not named_build(self._spec.requirements)
+        failure = self._try_requirements(backend, retries=1 if has_other else None)
+        if failure is not None and has_other:
+            failure = self._try_otherwise(failure, backend)
         if failure is not None:
             raise failure.explain("cannot install the requirements")
 
-    def _without_torch_index(self, failure: UvFailure) -> UvFailure | None:
+    def _try_otherwise(self, failure: UvFailure, backend: str | None) -> UvFailure | None:
         """Some networks do not let PyTorch's own indexes through, and these do not have every version."""
         if failure.is_torch_index:
             self._progress.step("PyTorch's own index cannot be reached; taking its default builds, which may be large")
-        elif not failure.is_conflict:
-            return failure
-        return self._try_requirements(None)
+            return self._try_requirements(None)
+        if failure.is_network:
+            return self._try_requirements(backend)
+        return self._try_requirements(None) if failure.is_conflict else failure
 
     def _try_requirements(self, backend: str | None, retries: int | None = None) -> UvFailure | None:
         flags = ("--torch-backend", backend) if backend is not None else ()

@@ -22,7 +22,8 @@ _LOG_LINES = 30
 
 _UNREACHABLE = re.compile(
     r"error sending request|dns error|tcp connect error|client error \(connect\)|connection (?:refused|reset|closed)|timed out|"
-    r"network is unreachable|unsuccessful tunnel|could not resolve host|failed to connect|couldn't connect to server",
+    r"network is unreachable|network was disabled|unsuccessful tunnel|could not resolve host|failed to connect|"
+    r"couldn't connect to server",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(
@@ -50,7 +51,7 @@ class UvFailure:
     @property
     def is_network(self) -> bool:
         """Whether something could not be reached."""
-        return any(_UNREACHABLE.search(text) for text in (*self._headlines, self._git_says))
+        return any(_UNREACHABLE.search(_flat(text)) for text in (*self._headlines, *self._hints, self._git_says))
 
     @property
     def is_torch_index(self) -> bool:
@@ -72,7 +73,9 @@ class UvFailure:
         """What it comes down to, in a few words."""
         if not self.is_network:
             return _cleaned(self._headlines[-1]) if self._causes else "uv did not say why"
-        why = self._git_says.partition("': ")[2] or self._headlines[-1].rpartition(": ")[2]
+        if self._is_offline:
+            return "uv is told to do without the network, and has not fetched all before"
+        why = _flat(self._git_says).partition("': ")[2] or self._headlines[-1].rpartition(": ")[2]
         host = urlsplit(self._address).netloc.rpartition("@")[2]
         return f"{repr(host) if host else 'the network'} cannot be reached ({_cleaned(why).rstrip('.')})"
 
@@ -85,11 +88,8 @@ class UvFailure:
         if "No space left on device" in self.output:
             return OutsideFailed(f"{doing}: the disk is full", hint="free some space, or set DRIVETRAIN_CACHE_DIR to another disk")
         if self.is_network:
-            return OutsideFailed(
-                f"{doing}: {self.reason}",
-                hint="check the network (UV_OFFLINE=1 makes do with what was fetched before); "
-                "UV_DEFAULT_INDEX or PIP_INDEX_URL names another index",
-            )
+            hint = "unset UV_OFFLINE" if self._is_offline else _NETWORK_HINT
+            return OutsideFailed(f"{doing}: {self.reason}", hint=hint)
         if self._git_says:
             return OutsideFailed(f"{doing}: git could not fetch {self._package or 'a repository'}", detail=self._git_says)
         if status := next((match for text in self._headlines if (match := _STATUS.search(text))), None):
@@ -143,6 +143,10 @@ class UvFailure:
         return causes, hints
 
     @property
+    def _is_offline(self) -> bool:
+        return any("network was disabled" in _flat(hint) for hint in self._hints)
+
+    @property
     def _causes(self) -> list[str]:
         return self._parts[0]
 
@@ -152,8 +156,12 @@ class UvFailure:
         return [cause.partition("\n\n")[0].replace("\n", " ") for cause in self._causes]
 
     @property
+    def _hints(self) -> list[str]:
+        return self._parts[1]
+
+    @property
     def _hint(self) -> str | None:
-        return _cleaned(" ".join(self._parts[1])) or None
+        return _cleaned(" ".join(self._hints)) or None
 
     @property
     def _everything(self) -> str:
@@ -165,7 +173,7 @@ class UvFailure:
 
     @property
     def _package(self) -> str | None:
-        match = _BUILT.search(self.output)
+        match = _BUILT.search(_flat(self.output))
         return f"'{match[1].partition(' @ ')[0]}'" if match else None
 
     @property
@@ -173,6 +181,9 @@ class UvFailure:
         return _cleaned(self.output.partition("--- stderr")[2])
 
 
+_NETWORK_HINT = (
+    "check the network (UV_OFFLINE=1 makes do with what was fetched before); UV_DEFAULT_INDEX or PIP_INDEX_URL names another index"
+)
 _BUILD_HINT = "the log above says why; a version that has a wheel for this Python needs no building"
 
 _STATUS_HINTS = {
@@ -180,6 +191,11 @@ _STATUS_HINTS = {
     "403": "check the credentials in the address",
     "404": "correct the address in the requirements",
 }
+
+
+def _flat(text: str) -> str:
+    """As one line, as it was before older versions of uv broke it to fit a terminal."""
+    return re.sub(r"\s*\n[\s│]*", " ", text)
 
 
 def _cleaned(text: str) -> str:

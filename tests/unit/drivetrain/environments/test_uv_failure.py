@@ -40,6 +40,15 @@ NO_NAME_FOR_GIT = """
              --- stderr
              fatal: unable to access 'https://git.example/x.git/': Could not resolve host: git.example
 """
+NO_NAME_FOR_GIT_BEFORE = """
+      \N{MULTIPLICATION SIGN} Failed to download and build `six @
+      │ git+https://****@git.example/x.git@main`
+      ├─▶ Git operation failed
+      ╰─▶ process didn't exit successfully: `/usr/bin/git fetch` (exit status: 128)
+          --- stderr
+          fatal: unable to access 'https://git.example/x.git/': Could
+          not resolve host: git.example
+"""
 
 
 @pytest.mark.parametrize(
@@ -49,8 +58,9 @@ NO_NAME_FOR_GIT = """
         (REFUSED_BEFORE, "cannot install: '127.0.0.1:9' cannot be reached (Connection refused)"),
         (NO_NAME, "cannot install: 'no.example' cannot be reached (Name or service not known)"),
         (NO_NAME_FOR_GIT, "cannot install: 'git.example' cannot be reached (Could not resolve host: git.example)"),
+        (NO_NAME_FOR_GIT_BEFORE, "cannot install: 'git.example' cannot be reached (Could not resolve host: git.example)"),
     ],
-    ids=["refused", "refused-0.9", "name", "git"],
+    ids=["refused", "refused-0.9", "name", "git", "git-0.9"],
 )
 def test_what_cannot_be_reached_is_named_without_the_chain_of_causes(output, message):
     error = explain(output)
@@ -101,6 +111,15 @@ def test_a_version_that_is_not_there_is_told_in_a_line():
         "Because there is no version of six==99 and you require six==99, we can conclude that your requirements are unsatisfiable."
     )
     assert (error.message, error.detail) == ("cannot install: there is no version 'six==99'", None)
+
+
+def test_what_was_not_fetched_before_is_no_fault_of_the_project():
+    error = missing(
+        "Because a was not found in the cache and you require a, we can conclude.",
+        "\nhint: Packages were unavailable because the network was disabled.",
+    )
+    assert isinstance(error, OutsideFailed)
+    assert error.hint == "unset UV_OFFLINE"
 
 
 def test_uvs_hint_becomes_ours_without_its_options():
