@@ -24,7 +24,7 @@ def to_string(value: Any) -> str:
     """Strings, and numbers as they are written. Not booleans: ``true`` could mean several texts."""
     if isinstance(value, str):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     raise ValueError(f"must be a string, not {describe(value)}")
 

@@ -46,7 +46,7 @@ class EventStream:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Bytes of the stream until the prediction has ended; empty comments while nothing happens."""
         news = asyncio.Event()
-        with self._run.watched(lambda _event: news.set()):
+        with self._run.kept(), self._run.watched(lambda _event: news.set()):
             while True:
                 news.clear()
                 chunk, has_ended = await self._take()

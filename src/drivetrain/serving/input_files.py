@@ -99,8 +99,8 @@ class InputFiles:
         import anyio
         import httpx
 
-        path = _make_place(directory, _name_of_url(url))
         try:
+            path = _make_place(directory, _name_of_url(url))
             with anyio.fail_after(self._limits.time.total_seconds()):  # asyncio.timeout needs Python 3.11
                 async with self._connected().stream("GET", url) as response:
                     response.raise_for_status()
@@ -108,7 +108,7 @@ class InputFiles:
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             raise OutsideFailed(f"cannot download '{url}': the server answered {status} {error.response.reason_phrase}") from error
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:  # ValueError: a host that is no name
             raise BadRequest(f"'{url}' is not a URL that can be downloaded: {error}") from error
         except httpx.HTTPError as error:
             raise OutsideFailed(f"cannot download '{url}': {str(error) or type(error).__name__}") from error

@@ -10,32 +10,35 @@ from drivetrain.serving.run import Run
 
 
 class Registry:
-    """Runs by id. A run that has ended is kept until it is too old or too many have ended since.
+    """Runs by id. A run that has ended is kept until it is too old, too many have ended since, or they take too much memory.
 
     Args:
         keep: How many ended runs to keep.
         keep_for: How long to keep one.
+        keep_bytes: How much memory those kept may take.
     """
 
-    def __init__(self, *, keep: int, keep_for: timedelta) -> None:
+    def __init__(self, *, keep: int, keep_for: timedelta, keep_bytes: int = 256 * 1024**2) -> None:
         self._keep = keep
         self._keep_for = keep_for
+        self._keep_bytes = keep_bytes
+        self._weight = 0
         self._open: dict[str, Run] = {}
         self._ended: OrderedDict[str, Run] = OrderedDict()
 
     def add(self, run: Run) -> None:
         """Take in a run that is under way; one of the same id that has ended is forgotten."""
-        if (previous := self._ended.pop(run.id, None)) is not None:
-            previous.discard_files()
+        if (previous := self._ended.get(run.id)) is not None:
+            self._forget(previous)
         self._open[run.id] = run
 
     def end(self, run: Run, now: datetime) -> None:
         """Move a run to those that have ended, and forget what need not be kept any longer."""
         del self._open[run.id]
         self._ended[run.id] = run
+        self._weight += run.weight
         while self._must_forget(oldest := next(iter(self._ended.values())), run, now):
-            del self._ended[oldest.id]
-            oldest.discard_files()
+            self._forget(oldest)
 
     def get(self, run_id: str) -> Run | None:
         """The run of that id, under way or ended."""
@@ -53,8 +56,14 @@ class Registry:
         """How many are under way."""
         return len(self._open)
 
+    def _forget(self, run: Run) -> None:
+        del self._ended[run.id]
+        self._weight -= run.weight
+        run.discard_files()
+
     def _must_forget(self, oldest: Run, latest: Run, now: datetime) -> bool:
         if oldest is latest:
             return False
         completed_at = oldest.prediction.completed_at
-        return len(self._ended) > self._keep or (completed_at is not None and now - completed_at > self._keep_for)
+        is_too_much = len(self._ended) > self._keep or self._weight > self._keep_bytes
+        return is_too_much or (completed_at is not None and now - completed_at > self._keep_for)

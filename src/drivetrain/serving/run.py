@@ -11,7 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from drivetrain.model.prediction import Completed, Event, Failure, Output, Prediction, Status
+from drivetrain.model.json_value import weigh
+from drivetrain.model.prediction import Completed, Event, Failure, Log, Output, Prediction, Status
 
 Watcher: TypeAlias = Callable[[Event], None]
 
@@ -38,6 +39,7 @@ class Run:
         history: How many of its latest events are kept for those who come late.
 
     Attributes:
+        weight: About how many bytes of memory its inputs, outputs and logs take.
         waiting_since: When it was submitted, by the event loop's clock.
         ends_with_its_clients: Whether it is canceled when the last client that waited for it has gone.
     """
@@ -51,8 +53,11 @@ class Run:
         self.has_files = False
         self.passage: Passage | None = None
         self.attendants = 0
+        self.weight = weigh(prediction.input)
         self.waiting_since = 0.0
         self.ends_with_its_clients = False
+        self._readers = 0
+        self._is_discarded = False
         self._events: deque[Event] = deque(maxlen=history)
         self._watchers: list[Watcher] = []
         self._finished: asyncio.Event | None = None
@@ -91,8 +96,11 @@ class Run:
         """
         if self.is_finished:
             return
-        if isinstance(event, Output) and event.output.files:
-            self.has_files = True
+        if isinstance(event, Output):
+            self.weight += weigh(event.output.value)
+            self.has_files = self.has_files or bool(event.output.files)
+        elif isinstance(event, Log):
+            self.weight += len(event.data)
         self.prediction.apply(event)
         self._events.append(event)
         for watcher in tuple(self._watchers):
@@ -142,6 +150,17 @@ class Run:
         finally:
             self.attendants -= 1
 
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the files at least until the block is left, whoever discards them meanwhile."""
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if self._is_discarded:
+                self.discard_files()
+
     async def finished(self) -> Prediction:
         """Wait for the end; may be awaited by many."""
         if not self.is_finished:
@@ -151,6 +170,7 @@ class Run:
         return self.prediction
 
     def discard_files(self) -> None:
-        """Delete the run's directory, if it can hold anything. May be called twice."""
-        if self.has_files or self.prediction.status is not Status.SUCCEEDED:
+        """Delete the run's directory, if it can hold anything, once nobody reads in it. May be called twice."""
+        self._is_discarded = True
+        if not self._readers and (self.has_files or self.prediction.status is not Status.SUCCEEDED):
             shutil.rmtree(self._directory, ignore_errors=True)

@@ -239,6 +239,9 @@ class ModelServer:
         except asyncio.CancelledError:
             run.fail("The model server was shut down before this prediction started.")
             raise
+        except Exception:
+            run.fail("Its input files could not be brought: the server has a fault, and its log says more.")
+            raise
         else:
             run.inputs = replace_places(checked.values, paths)
             run.fetched = list(paths.values())

@@ -7,6 +7,7 @@ behind it wait, so order is kept. The worker's slot does not wait.
 from __future__ import annotations
 
 import asyncio
+import string
 import urllib.parse
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -76,7 +77,7 @@ class Uploader:
     async def _attempt(self, url: str, file: OutputFile, target: Target, prediction_id: str) -> tuple[httpx.Response | None, str]:
         import httpx
 
-        headers = {"X-Prediction-ID": prediction_id}
+        headers = {"X-Prediction-ID": urllib.parse.quote(prediction_id, safe=string.punctuation)}
         try:
             if target.as_form:
                 with file.path.open("rb") as content:
@@ -85,8 +86,10 @@ class Uploader:
             else:
                 headers |= {"Content-Type": guess_type(file.name), "Content-Length": str(file.path.stat().st_size)}
                 response = await self._client().put(url, content=_chunks(file.path), headers=headers)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:  # ValueError: a host that is no name
             return None, f"it is not a URL that can be called: {error}"
+        except OSError as error:
+            return None, f"the file cannot be read: {error.strerror or error}"
         except httpx.HTTPError as error:
             return None, f"retry: {str(error) or type(error).__name__}"
         if response.is_success:
@@ -141,6 +144,9 @@ class UploadPassage:
                 self._run.apply(await self._uploaded(event))
             except DrivetrainError as error:
                 self._run.fail(error.message)
+            except Exception:
+                self._run.fail("Its output files could not be uploaded: the server has a fault, and its log says more.")
+                raise
         self._task = None
 
     async def _uploaded(self, event: Event) -> Event:

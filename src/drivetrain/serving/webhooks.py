@@ -150,7 +150,7 @@ class Webhooks:
         body = msgspec.json.encode(await self._render(run.prediction))
         try:
             response = await self._client().post(webhook.url, content=body, headers=headers, timeout=_REQUEST_SECONDS)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:  # ValueError: a host that is no name
             return f"it is not a URL that can be called: {error}"
         except httpx.HTTPError as error:
             return f"retry: {str(error) or type(error).__name__}"
@@ -189,6 +189,10 @@ class _Notifier:
 
     async def notify(self) -> None:
         """Send one notification after the other until the completion has been told."""
+        with self._run.kept():
+            await self._tell_all()
+
+    async def _tell_all(self) -> None:
         while not self._has_completed.is_set():
             await self._is_due.wait()
             if self._has_completed.is_set():

@@ -163,12 +163,13 @@ class Application:
         if parsed.delivery.is_stream:
             await self._stream(run, exchange, server)
             return
-        with run.attended():
-            outcome = await wait_for_end(run, exchange, parsed.delivery.wait)
-        if outcome is Outcome.CLIENT_GONE:
-            server.leave(run)
-            return
-        await exchange.respond(200 if outcome is Outcome.FINISHED else 202, await _render(run, server))
+        with run.kept():
+            with run.attended():
+                outcome = await wait_for_end(run, exchange, parsed.delivery.wait)
+            if outcome is Outcome.CLIENT_GONE:
+                server.leave(run)
+                return
+            await exchange.respond(200 if outcome is Outcome.FINISHED else 202, await _render(run, server))
 
     def _equip(self, run: Run, parsed: ParsedRequest) -> None:
         """Have a new run's files uploaded and its progress told, as the server or the request says."""
@@ -269,7 +270,8 @@ def _stream_of(run: Run) -> AsyncIterator[bytes]:
 
 
 async def _render(run: Run, server: ModelServer) -> dict[str, Any]:
-    body = await render_prediction(run.prediction)
+    with run.kept():
+        body = await render_prediction(run.prediction)
     if not run.is_finished and (position := server.supervisor.position(run)) is not None:
         body["queue_position"] = position
     return body

@@ -68,7 +68,7 @@ def parse_request(exchange: Exchange, body: Any, url_id: str) -> ParsedRequest:
     fields = {} if body is None else body
     if not isinstance(fields, dict):
         raise _invalid(["body"], "the body must be a JSON object")
-    trace_headers = {name.decode(): value for name in _TRACE_HEADERS if (value := exchange.header(name))}
+    trace_headers = {name.decode(): value for name in _TRACE_HEADERS if (value := exchange.header(name)) and value.isascii()}
     return ParsedRequest(
         request=PredictionRequest(
             id=_id(fields, url_id),
@@ -104,6 +104,8 @@ def _id(fields: dict[str, Any], url_id: str) -> str:
     chosen = url_id or body_id
     if chosen and len(chosen) > _LONGEST_ID:
         raise _invalid(["body", "id"], f"must not be longer than {_LONGEST_ID} characters")
+    if chosen and not chosen.isprintable():  # it goes into logs and headers
+        raise _invalid(["body", "id"], "must consist of printable characters")
     return chosen or uuid.uuid4().hex
 
 
@@ -129,9 +131,9 @@ def _time(value: Any) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (ValueError, AttributeError):
+        return at if at.tzinfo is not None else at.astimezone()
+    except (ValueError, OverflowError, AttributeError):
         raise _invalid(["body", "created_at"], "must be a time in ISO 8601") from None
-    return at if at.tzinfo is not None else at.astimezone()
 
 
 def _url(fields: dict[str, Any], name: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta, timezone
 
-from drivetrain.model.prediction import Prediction, PredictionId, Status
+from drivetrain.model.prediction import Log, Prediction, PredictionId, Source, Status
 from drivetrain.serving.registry import Registry
 from drivetrain.serving.run import Run, now
 
@@ -55,4 +55,23 @@ def test_an_ended_id_can_be_used_again(tmp_path):
     second = Run(prediction, {}, str(tmp_path / "second"))
     registry.add(second)
     assert registry.get("a") is second
+    assert not first.input_directory.parent.exists()
+
+
+def test_the_oldest_are_forgotten_when_they_take_too_much_memory(tmp_path):
+    registry = Registry(keep=10, keep_for=timedelta(hours=1), keep_bytes=2500)
+    for name in "abc":
+        run = make(tmp_path, name)
+        run.apply(Log(source=Source.STDOUT, data="x" * 1000))
+        ended(registry, run)
+    assert [registry.get(name) is not None for name in "abc"] == [False, True, True]
+
+
+def test_files_that_are_being_read_stay_until_they_have_been(tmp_path):
+    registry = Registry(keep=1, keep_for=timedelta(hours=1))
+    first = make(tmp_path, "a")
+    with first.kept():
+        ended(registry, first)
+        ended(registry, make(tmp_path, "b"))
+        assert first.input_directory.parent.exists()
     assert not first.input_directory.parent.exists()
