@@ -108,7 +108,7 @@ def test_every_finding_is_documented(root, pages):
     codes = {text for given in texts for text in given[:1] if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text)}
     assert len(codes) > 30
     assert set(pages["docs/reference/errors.md"].first_column("Findings")) == codes
-    assert {severity.value for severity in Severity} == {"error", "warning"}
+    assert {severity.value for severity in Severity} == {"error", "warning", "note"}
 
 
 def test_every_kind_of_input_problem_is_documented(root, pages):

@@ -35,11 +35,12 @@ Options:
   -h, --help     Show this message and exit.
 
 Commands:
-  init   Write a new project that runs as it is.
-  run    Run a prediction.
-  serve  Serve predictions over HTTP.
-  exec   Run a command inside the project's environment.
-  train  Run a training.
+  init    Write a new project that runs as it is.
+  run     Run a prediction.
+  serve   Serve predictions over HTTP.
+  exec    Run a command inside the project's environment.
+  train   Run a training.
+  doctor  Look a project over, and mend what can be mended.
 """
 
 

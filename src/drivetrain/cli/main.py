@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": ("serve", "Serve predictions over HTTP."),
     "exec": ("execute", "Run a command inside the project's environment."),
     "train": ("train", "Run a training."),
+    "doctor": ("doctor", "Look a project over, and mend what can be mended."),
 }
 
 #: Other names that people type for the same things.

@@ -69,6 +69,8 @@ class Opening:
 
         if (finding := missing_packages_finding(self.project.environment)) is not None:
             terminal.finding(finding)
+        if self.project.environment.commands:
+            terminal.warn("what 'build.run' does belongs to an image build and is not done here; see 'drivetrain doctor'")
         with progress_on(terminal) as progress:
             return prepare(self.project.environment, self.settings, progress=progress)
 

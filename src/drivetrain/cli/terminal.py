@@ -10,7 +10,9 @@ from typing import TextIO
 from drivetrain.model.errors import DrivetrainError, ProjectError
 from drivetrain.model.finding import Finding, Severity
 
-_RED, _YELLOW, _CYAN, _DIM, _BOLD = "31", "33", "36", "2", "1"
+_RED, _GREEN, _YELLOW, _CYAN, _DIM, _BOLD = "31", "32", "33", "36", "2", "1"
+
+_VERDICTS = {"ok": _GREEN, "note": _CYAN, "warning": _YELLOW, "error": _RED, "skipped": _DIM}
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ class Terminal:
     def quiet(self, message: str) -> None:
         """Say something of little weight."""
         self._write(self._paint(message, _DIM))
+
+    def verdict(self, word: str, message: str) -> None:
+        """Say in a word how a check went (``ok``, ``note``, ``warning``, ``error``, ``skipped``) and, in a column, what it was."""
+        self._write(self._paint(word, _VERDICTS[word]) + " " * (9 - len(word)) + message)
 
     def text(self, data: str) -> None:
         """Pass on a model's own output as it is."""

@@ -7,10 +7,11 @@ from enum import Enum
 
 
 class Severity(Enum):
-    """Whether a finding stops the work."""
+    """Whether a finding stops the work, the worst first."""
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class Finding:
     """A problem with its place and its remedy.
 
     Attributes:
-        severity: An error stops the work; a warning is told and the work goes on.
+        severity: An error stops the work; a warning is told and the work goes on; a note is good to know.
         code: Stable name of the check, in ``kebab-case``.
         problem: What is wrong, naming the thing in quotes.
         remedy: What to write or run instead.
