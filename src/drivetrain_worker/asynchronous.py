@@ -78,7 +78,7 @@ class AsynchronousSession:
         return task
 
     def _stop_when_idle(self) -> None:
-        if self._is_to_stop and not self._tasks:
+        if self._is_to_stop and not self._tasks and not self._has_stopped:
             self._has_stopped = True
             self._loop.stop()
 

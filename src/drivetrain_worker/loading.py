@@ -17,7 +17,7 @@ from typing import Any, Callable, Collection, Dict, Optional, Sequence, Set
 from drivetrain_worker.inputs import Bound, bind, open_weights
 from drivetrain_worker.signature import describe, read_parameters, see_through_decorators, settle_defaults
 
-#: The methods that run a prediction; a class has exactly one of them.
+#: The methods that run a prediction. Older projects have ``predict``, and ``run`` may be a method of their own beside it.
 _PREDICT_METHODS = ("predict", "run")
 
 
@@ -85,21 +85,21 @@ class EntryPoint:
     """
 
     def __init__(self, target: Any, *, mode: str, takes_lists: bool = False) -> None:
-        self._is_class = inspect.isclass(target)
         self._target = target
-        if self._is_class:
-            self._method = _method_of(target, mode)
-            function = _plain_function(target, self._method)
-            bound = not isinstance(inspect.getattr_static(target, self._method), staticmethod)
+        self._class = _class_of(target, mode)
+        if self._class is not None:
+            self._method = _method_of(self._class, mode)
+            function = _plain_function(self._class, self._method)
+            bound = not isinstance(inspect.getattr_static(self._class, self._method), staticmethod)
         elif callable(target):
             self._method, function, bound = "", target, False
         else:
-            raise LoadError("'%s' is neither a class nor a function" % getattr(target, "__name__", target))
+            raise LoadError("it is of type '%s', and neither a class nor a function" % type(target).__name__)
         see_through_decorators(function)
         self.description: Dict[str, Any] = describe(function, bound=bound)
         self._parameters = read_parameters(function, bound=bound)
         settle_defaults(function)
-        self._batch_method = _batch_method_of(target) if self._is_class and mode != "train" else None
+        self._batch_method = _batch_method_of(self._class) if self._class is not None and mode != "train" else None
         self.takes_lists = takes_lists and self._batch_method is None
         if self.takes_lists:
             self.description = one_of_each(self.description)
@@ -110,9 +110,9 @@ class EntryPoint:
 
     def create(self) -> "Model":
         """Make the object that holds the model; runs the author's ``__init__``, not yet ``setup``."""
-        if not self._is_class:
+        if self._class is None:
             return Model(self, self._target, self._target, instance=None)
-        instance = self._target()
+        instance = self._target() if self._target is self._class else self._target
         call = getattr(instance, self._method)
         together = getattr(instance, self._batch_method) if self._batch_method else call
         return Model(self, call, together, instance=instance)
@@ -174,6 +174,14 @@ def _is_own(value: Any, module: ModuleType) -> bool:
     return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__
 
 
+def _class_of(target: Any, mode: str) -> Optional[type]:
+    """The class that has the method to call: the target, or that of an instance which the author made; functions have none."""
+    if inspect.isclass(target):
+        return target
+    methods = ("train",) if mode == "train" else _PREDICT_METHODS
+    return type(target) if any(callable(getattr(type(target), method, None)) for method in methods) else None
+
+
 def _method_of(cls: type, mode: str) -> str:
     if mode == "train":
         if not callable(getattr(cls, "train", None)):
@@ -182,8 +190,6 @@ def _method_of(cls: type, mode: str) -> str:
     written = [name for name in _PREDICT_METHODS if any(name in vars(base) for base in _authors_classes(cls))]
     if not written:
         raise LoadError("class '%s' has neither a 'predict' nor a 'run' method" % cls.__name__)
-    if len(written) > 1:
-        raise LoadError("class '%s' has both a 'predict' and a 'run' method; keep one" % cls.__name__)
     return written[0]
 
 

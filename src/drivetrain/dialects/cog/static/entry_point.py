@@ -14,6 +14,7 @@ from drivetrain.model.finding import Finding, Severity
 #: Packages whose classes bring no method that runs predictions.
 _KNOWN_BASES = frozenset(("cog", "builtins", "abc", "typing"))
 
+#: The first one counts: older projects have ``predict``, and ``run`` may be a method of their own beside it.
 _METHODS = {"predict": ("predict", "run"), "train": ("train",)}
 
 
@@ -55,21 +56,14 @@ def find_entry_point(tree: SourceTree, source: SourceFile, name: str, *, mode: s
 
 
 def _in_class(class_: Class, mode: str) -> EntryPoint | None:
-    written = [name for name in _METHODS[mode] if _has(class_, name)]
-    if len(written) == 1:
-        function = _method(class_, written[0])
+    method = next((name for name in _METHODS[mode] if _has(class_, name)), None)
+    if method is not None:
+        function = _method(class_, method)
         if function is None:
             return None
         bound = "builtins.staticmethod" not in map(function.scope.external_name, function.node.decorator_list)
         return EntryPoint(function=function, bound=bound, has_setup=_has(class_, "setup"))
     name, place = class_.node.name, (class_.scope.source.path, class_.node.lineno)
-    if written:
-        raise _error(
-            "method-ambiguous",
-            f"class '{name}' has both a 'predict' and a 'run' method",
-            "keep the one that runs predictions",
-            place,
-        )
     if not _is_whole(class_):
         return None
     wanted = " or ".join(f"'{method}'" for method in _METHODS[mode])

@@ -229,9 +229,9 @@ def test_a_class_without_train_cannot_train(refused):
     assert "no 'train' method" in refused(PREDICTOR, mode="train").problem
 
 
-def test_a_class_has_one_method_that_runs_predictions(refused):
-    source = "class Base:\n    def run(self): ...\nclass Predictor(Base):\n    def predict(self): ..."
-    assert refused(source).code == "method-ambiguous"
+def test_predict_counts_where_a_class_also_has_a_method_called_run(read):
+    source = "class Base:\n    def predict(self, text: str): ...\nclass Predictor(Base):\n    def run(self, command: list): ..."
+    assert [field.name for field in read(source).signature.inputs] == ["text"]
 
 
 @pytest.mark.parametrize(
