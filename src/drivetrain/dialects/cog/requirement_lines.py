@@ -41,6 +41,7 @@ _LONG_NAMES = {
 _SWITCHES = frozenset({"--no-index", "--pre", "--prefer-binary", "--require-hashes"})
 _INDEX_OPTIONS = frozenset({"--index-url", "--extra-index-url", "--find-links"})
 _KEPT_OPTIONS = _SWITCHES | _INDEX_OPTIONS | {"--no-binary", "--only-binary", "--trusted-host"}
+_NEED_A_VALUE = (_KEPT_OPTIONS - _SWITCHES) | {"--requirement", "--constraint", "--editable"}
 #: Options that pip takes and that change nothing about what uv would install.
 _DROPPED_OPTIONS = frozenset({"--use-feature", "--global-option", "--install-option", "--config-settings", "--build-option"})
 
@@ -102,16 +103,18 @@ class _Reader:
             yield from (" ".join([kept, *hashes]) for kept in self._requirement(requirement, line))
 
     def _option(self, name: str, value: str, line: Text, *, alone: bool) -> Iterator[str]:
-        if name == "--requirement" and alone:
+        if name in _NEED_A_VALUE and not value.strip():
+            self._error(line, "requirement", f"'{name}' needs a value", "write it behind the option, or remove the line")
+        elif name == "--requirement" and alone:
             yield from self._included(value, line)
         elif name == "--constraint" and alone:
             yield from self._constraint(value, line)
         elif name == "--editable" and alone:
             yield from self._editable(value, line)
         elif name == "--find-links":
-            yield f"--find-links {self._find_links(value)}"
+            yield f"--find-links {self._find_links(value.strip())}"
         elif name in _INDEX_OPTIONS or (name in _KEPT_OPTIONS and alone):
-            yield f"{name} {value}".rstrip()
+            yield f"{name} {value.strip()}".rstrip()
         elif name in _KEPT_OPTIONS or name in _DROPPED_OPTIONS:
             self._warn(line, "ignored-option", f"'{name}' has no effect here", "remove it")
         else:

@@ -115,6 +115,8 @@ def test_local_paths_that_do_not_exist_are_errors(tmp_path, written):
         ("numpy torch", "write one 'name==version' in each line"),
         ("!", "write one 'name==version' in each line"),
         ("--no-cache-dir", "remove it"),
+        ("-f", "write it behind the option, or remove the line"),
+        ("-r ''", "write it behind the option, or remove the line"),
     ],
 )
 def test_lines_that_are_no_requirement_come_with_a_correction(written, remedy, tmp_path):
