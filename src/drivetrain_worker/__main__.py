@@ -1,14 +1,19 @@
-"""Start a worker: ``python …/drivetrain_worker DESCRIPTOR``, in the project's interpreter, started by a model server.
+"""Start a worker: ``python .../drivetrain_worker DESCRIPTOR``, in the project's interpreter, started by a model server.
 
 The interpreter knows nothing of where drivetrain is installed and must not learn it: our site-packages would bring our pins to the
 author's imports. So this file loads the package from its own directory by hand, and adds to ``sys.path`` only the directory that
 holds the ``cog`` module.
+
+Python 2 must be able to read this file, to be told that it is too old.
 """
 
 import sys
 
+if sys.version_info < (3, 8):
+    sys.exit("Python %d.%d is too old: drivetrain runs models on Python 3.8 and later" % sys.version_info[:2])
 
-def load_package() -> None:
+
+def load_package():  # type: ignore[no-untyped-def] # noqa: ANN201 (annotations are no syntax of Python 2)
     """Make ``drivetrain_worker`` importable without making its siblings so."""
     import importlib.util
     import os
@@ -26,7 +31,7 @@ def load_package() -> None:
 
 if __name__ == "__main__":  # multiprocessing's spawn runs this file again under another name
     del sys.path[0]  # the directory of this file, which Python put there
-    load_package()
+    load_package()  # type: ignore[no-untyped-call] # as above
     from drivetrain_worker.main import main
 
     main(int(sys.argv[1]))

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -292,3 +293,28 @@ def test_exec_runs_in_the_environment_and_hands_on_the_exit_status(project):
     made = project(HELLO)
     done = made.cli("exec", "python", "-c", "import cog, sys; print(cog.__name__); sys.exit(7)")
     assert (done.returncode, done.stdout) == (7, "cog\n")
+
+
+def old_pythons():
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    return [path / "bin" / "python" for name in ("2.7", "3.6", "3.7") for path in versions.glob(f"{name}*")]
+
+
+@pytest.mark.skipif(not old_pythons(), reason="no Python older than 3.8 is installed by pyenv")
+def test_a_python_that_is_too_old_is_told_so(project):
+    done = project(HELLO, python=old_pythons()[0]).run("-i", "name=Ada")
+    assert done.returncode == 1
+    assert "is too old: drivetrain runs models on Python 3.8 and later" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_being_terminated_ends_the_worker_too(project):
+    made = project(
+        "import os, time\n\nclass Predictor:\n    def predict(self) -> int:\n        print(os.getpid(), flush=True)\n        time.sleep(60)\n        return 1\n"
+    )
+    with made.start(stderr=subprocess.PIPE) as process:
+        worker = int(process.stderr.readline())
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)

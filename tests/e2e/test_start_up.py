@@ -58,5 +58,16 @@ def test_a_worker_imports_next_to_nothing_before_the_project(project):
                 return BEFORE
     """
     before = set(json.loads(project(source).run("--json").stdout)["output"])
-    assert not before & {"asyncio", "dataclasses", "http", "logging", "pydantic", "socket", "ssl", "subprocess", "threading", "urllib"}
+    assert not before & {
+        "asyncio",
+        "dataclasses",
+        "http",
+        "logging",
+        "pydantic",
+        "socket",
+        "ssl",
+        "subprocess",
+        "threading",
+        "urllib",
+    }
     assert len(before) < 110

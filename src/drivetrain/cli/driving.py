@@ -139,7 +139,8 @@ class _Driver:
 
 
 def _setup_error(opening: Opening, stage: str, message: str) -> DrivetrainError:
-    what = {"load": "cannot be loaded", "timeout": "was not set up in time"}.get(stage, "failed in set-up")
+    stages = {"load": "cannot be loaded", "process": "could not be started", "timeout": "was not set up in time"}
+    what = stages.get(stage, "failed in set-up")
     return ProjectError(f"the project in '{opening.project.root}' {what}: {message}", hint=import_hint(opening, message))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -92,7 +93,13 @@ def cli(ctx: click.Context, debug: bool, no_color: bool, profile: bool, registry
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit the process."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as an exception, so that what was begun is ended and cleaned up
+        signal.signal(number, _terminate)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _terminate(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def run(arguments: list[str]) -> int:
