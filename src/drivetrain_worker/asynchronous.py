@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Coroutine, Dict, List, Set
 
 from drivetrain_worker import capture
@@ -14,6 +16,14 @@ from drivetrain_worker.leaving import abandon
 from drivetrain_worker.loading import Model
 from drivetrain_worker.protocol import Frame
 from drivetrain_worker.session import Run, report_health, shared_scope
+
+
+class ContextExecutor(ThreadPoolExecutor):
+    """Runs a call in the context it was given in, so that what it prints and records belongs to the right prediction."""
+
+    def submit(self, call: Any, /, *args: Any, **keywords: Any) -> Any:
+        """As ``ThreadPoolExecutor.submit``."""
+        return super().submit(copy_context().run, call, *args, **keywords)
 
 
 class AsynchronousSession:

@@ -29,6 +29,7 @@ class LoadError(Exception):
 #: get those.
 _IMPORTED_LATE = (
     "asyncio",
+    "concurrent.futures",
     "dataclasses",
     "json",
     "mimetypes",

@@ -129,8 +129,11 @@ class _Worker:
         """The one loop that an async set-up and all async predictions share, made when first needed."""
         import asyncio
 
+        from drivetrain_worker.asynchronous import ContextExecutor
+
         if self.loop is None:
             self.loop = asyncio.new_event_loop()
+            self.loop.set_default_executor(ContextExecutor())
             asyncio.set_event_loop(self.loop)
         return self.loop
 

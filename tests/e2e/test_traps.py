@@ -172,23 +172,26 @@ def test_modules_named_like_ours_and_like_cog_are_the_projects_own(project):
     assert output(made) == ["main", "protocol", "session"]
 
 
-def test_modules_named_like_those_of_the_standard_library_do_not_reach_the_worker(project):
+@pytest.mark.parametrize("definition", ["def", "async def"])
+def test_modules_named_like_those_of_the_standard_library_do_not_reach_the_worker(project, definition):
     made = project(
-        """
+        f"""
         from cog import BaseModel, Path
 
         class Output(BaseModel):
             file: Path
 
         class Predictor:
-            def predict(self, image: Path) -> Output:
+            {definition} predict(self, image: Path) -> Output:
                 return Output(file=image)
         """
     )
-    for name in ("asyncio", "dataclasses", "inspect", "logging", "mimetypes", "pathlib", "shutil", "tempfile", "threading"):
+    names = "asyncio concurrent contextlib contextvars dataclasses inspect json logging mimetypes pathlib queue shutil tempfile threading urllib"
+    for name in names.split():
         made.write(f"{name}.py", "raise ImportError('this is not the one')\n")
     made.write("photo.txt", "pixels")
-    assert made.run("-i", "image=@photo.txt", "-o", "out.txt").returncode == 0
+    done = made.run("-i", "image=@photo.txt", "-o", "out.txt")
+    assert done.returncode == 0, done.stderr
 
 
 # Running
@@ -757,6 +760,37 @@ def test_everything_that_is_written_is_in_the_log_of_its_prediction(project):
     )
     with made.serve() as server:
         assert [server.predict(name=name)["logs"] for name in ("one", "two")] == [expected.format("one"), expected.format("two")]
+
+
+def test_with_several_predictions_at_once_each_has_its_own_log(project):
+    made = project(
+        """
+        import asyncio, logging
+        from cog import concurrent, current_scope
+
+        logging.basicConfig(level=logging.INFO)
+
+        def work(name):
+            print(name, "in a thread")
+            current_scope().record_metric("name", name)
+
+        class Predictor:
+            @concurrent(max=2)
+            async def predict(self, name: str) -> None:
+                for _ in range(2):
+                    print(name, end="; ")
+                    await asyncio.sleep(0.02)
+                logging.info(name)
+                await asyncio.get_running_loop().run_in_executor(None, work, name)
+        """
+    )
+    with made.serve() as server:
+        ids = [server.predict(_prefer="respond-async", name=name)["id"] for name in ("one", "two")]
+        ended = [server.wait_until(each, lambda answer: answer["completed_at"]) for each in ids]
+    assert [body["logs"] for body in ended] == [
+        f"{name}; {name}; INFO:root:{name}\n{name} in a thread\n" for name in ("one", "two")
+    ]
+    assert [body["metrics"]["name"] for body in ended] == ["one", "two"]
 
 
 @pytest.mark.parametrize(
