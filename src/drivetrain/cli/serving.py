@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from drivetrain.serving.http.rendering import render_prediction
 from drivetrain.serving.input_files import InputFileLimits, InputFiles
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
 from drivetrain.serving.outgoing import Outgoing
-from drivetrain.serving.server import ModelServer, ServerOptions, serving
+from drivetrain.serving.server import ModelServer, ServerOptions
 from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHooks, SupervisorOptions
 from drivetrain.serving.trainings import TrainingServer
 from drivetrain.serving.uploads import Uploader
@@ -30,6 +30,9 @@ from drivetrain.serving.webhooks import WebhookOptions, Webhooks
 
 if TYPE_CHECKING:
     from drivetrain.serving.tracing import Tracing
+
+#: How long clients may take to be answered once every prediction has ended.
+_LAST_ANSWERS_SECONDS = 5.0
 
 #: A change to one of these makes a new worker worth its set-up.
 _SOURCE_SUFFIXES = {".py", ".yaml", ".yml", ".json", ".toml", ".txt"}
@@ -100,18 +103,21 @@ async def _serve(
     config = uvicorn.Config(
         application, log_config=None, access_log=False, lifespan="off", ws="none", proxy_headers=False, server_header=False
     )
-    http = _HttpServer(config)
+    servers = [server, trainings.server] if trainings is not None else [server]
+    http = _HttpServer(config, servers)
     host, port = listener.getsockname()[:2]
     terminal.note(f"Listening on http://{_shown_host(host)}:{port}")
-    # Left in the opposite order: predictions end, then they are told, then the connections are closed.
+    # Left in the opposite order: predictions end, then they are told, then the connections are closed and the files deleted.
     async with contextlib.AsyncExitStack() as stack:
+        for each in servers:
+            stack.callback(each.discard_files)
         await stack.enter_async_context(outgoing.open())
         stack.push_async_callback(webhooks.aclose)
         if tracing is not None:
             stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
-        if trainings is not None:
-            stack.push_async_callback(trainings.server.stop)
-        await stack.enter_async_context(serving(server, launched))
+        for each in servers:
+            stack.push_async_callback(each.stop)
+        server.start(launched)
         await stack.enter_async_context(_reloading(options, server.supervisor, command.project.root, terminal))
         stack.enter_context(_stopped_by_signals(http, ignores_sigterm=options.ignores_sigterm))
         await http.serve(sockets=[listener])
@@ -156,6 +162,28 @@ def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal
 
 
 class _HttpServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, servers: Sequence[ModelServer]) -> None:
+        super().__init__(config)
+        self._servers = servers
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let predictions end and their clients be answered; then cut what is still open, such as a client that never reads."""
+        closing = asyncio.ensure_future(super().shutdown(sockets))
+        await asyncio.gather(*(server.stop() for server in self._servers))
+        _, late = await asyncio.wait({closing}, timeout=_LAST_ANSWERS_SECONDS)
+        if late:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+        await closing
+
+    def stop(self) -> None:
+        """Let what runs finish; called again, do not wait for it."""
+        if self.should_exit:
+            self.force_exit = True
+            for server in self._servers:
+                server.hurry()
+        self.should_exit = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn's own way ends the process by the signal it has caught, before the model's worker and files are seen to.
@@ -163,16 +191,11 @@ class _HttpServer(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(http: uvicorn.Server, *, ignores_sigterm: bool) -> Iterator[None]:
+def _stopped_by_signals(http: _HttpServer, *, ignores_sigterm: bool) -> Iterator[None]:
     """The first SIGINT or SIGTERM lets what runs finish, the second does not."""
-
-    def stop() -> None:
-        http.force_exit = http.should_exit
-        http.should_exit = True
-
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, stop)
-    loop.add_signal_handler(signal.SIGTERM, (lambda: None) if ignores_sigterm else stop)
+    loop.add_signal_handler(signal.SIGINT, http.stop)
+    loop.add_signal_handler(signal.SIGTERM, (lambda: None) if ignores_sigterm else http.stop)
     try:
         yield
     finally:

@@ -16,6 +16,9 @@ from drivetrain.serving.launch import FAMILY_VARIABLE
 
 _PROC = Path("/proc")
 
+#: A member that forks while the others are looked for may have a child that was not seen. The dead have no environment.
+_ROUNDS = 5
+
 
 def kill(group: int, family: str) -> None:
     """End every process of the worker's group and family.
@@ -26,15 +29,22 @@ def kill(group: int, family: str) -> None:
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
-    for process in _members(family):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(process, signal.SIGKILL)
+    for _ in range(_ROUNDS):
+        members = _members(family)
+        for process in members:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
+        if not members:
+            return
 
 
-def _members(family: str) -> Iterator[int]:
-    mark = f"{FAMILY_VARIABLE}={family}".encode()
-    if not _PROC.is_dir():
-        return
+def _members(family: str) -> list[int]:
+    with contextlib.suppress(OSError):  # no such file system, or no descriptor left to read it with
+        return list(_find_members(f"{FAMILY_VARIABLE}={family}".encode()))
+    return []
+
+
+def _find_members(mark: bytes) -> Iterator[int]:
     for directory in _PROC.iterdir():
         if not directory.name.isdigit():
             continue

@@ -7,11 +7,11 @@ import base64
 import binascii
 import shutil
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from drivetrain.model.errors import BadRequest, OutsideFailed
 from drivetrain.model.examination import write_location
@@ -20,6 +20,8 @@ from drivetrain.serving.media_type import guess_suffix
 
 if TYPE_CHECKING:
     import httpx
+
+_Source = TypeVar("_Source", str, Path)
 
 _CONCURRENT_DOWNLOADS = 8
 
@@ -86,9 +88,9 @@ class InputFiles:
     async def _fetch_one(self, place: FilePlace, directory: Path) -> Path:
         try:
             if place.is_local:
-                return await asyncio.to_thread(_copy, Path(place.value), directory)
+                return await _in_thread(_copy, Path(place.value), directory)
             if place.value[:5].lower() == "data:":
-                return await asyncio.to_thread(_decode, place.value, directory)
+                return await _in_thread(_decode, place.value, directory)
             async with self._permits:
                 return await self._download(place.value, directory)
         except OSError as error:
@@ -131,6 +133,16 @@ class InputFiles:
 
             self._client = make_client(allow_private=self._limits.allow_private, redirects=self._limits.redirects)
         return self._client
+
+
+async def _in_thread(write: Callable[[_Source, Path], Path], source: _Source, directory: Path) -> Path:
+    """Let a thread write a file. It cannot be stopped, so a cancelation waits for it: nothing is written after that."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write, source, directory))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing})
+        raise
 
 
 def _make_place(directory: Path, name: str) -> Path:

@@ -64,33 +64,38 @@ def launch(command: WorkerCommand) -> LaunchedWorker:
     Raises:
         OutsideFailed: The operating system would not start it.
     """
-    ours, theirs = socket.socketpair()
-    log, log_end = os.pipe()
-    _enlarge(log_end)
-    family = uuid.uuid4().hex
-    program = worker_directory()
     try:
+        return _launch(command)
+    except OSError as error:
+        may_be_damaged = command.environment.directory is not None and error.filename is not None
+        raise OutsideFailed(
+            f"cannot start the interpreter '{command.environment.python}': {error.strerror or error}",
+            hint="the environment may be damaged; delete it and run again" if may_be_damaged else None,
+        ) from error
+
+
+def _launch(command: WorkerCommand) -> LaunchedWorker:
+    family = uuid.uuid4().hex
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        connection, connection_end = socket.socketpair()
+        ours.callback(connection.close)
+        theirs.callback(connection_end.close)
+        log, log_end = os.pipe()
+        ours.callback(os.close, log)
+        theirs.callback(os.close, log_end)
+        _enlarge(log_end)
         process = subprocess.Popen(
-            [str(command.environment.python), str(program), str(theirs.fileno())],
+            [str(command.environment.python), str(worker_directory()), str(connection_end.fileno())],
             cwd=command.project.root,
             env={**process_variables(command), FAMILY_VARIABLE: family},
             stdin=subprocess.DEVNULL,
             stdout=log_end,
             stderr=log_end,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(connection_end.fileno(),),
             start_new_session=True,
         )
-    except OSError as error:
-        ours.close()
-        os.close(log)
-        raise OutsideFailed(
-            f"cannot start the interpreter '{command.environment.python}': {error.strerror or error}",
-            hint="the environment may be damaged; delete it and run again" if command.environment.directory else None,
-        ) from error
-    finally:
-        theirs.close()
-        os.close(log_end)
-    return LaunchedWorker(process=process, connection=ours, log=log, family=family)
+        ours.pop_all()  # kept open: the worker is there
+        return LaunchedWorker(process=process, connection=connection, log=log, family=family)
 
 
 def worker_directory() -> Path:

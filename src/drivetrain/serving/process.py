@@ -119,9 +119,16 @@ class WorkerProcess:
             self._listener.log_received(Log(source=Source.STDERR, data=f"{error}\n"))
             self.kill()
             return
-        for frame in frames:
-            self._empty_log()
-            self._listener.frame_received(frame)
+        self._hand_on(frames)
+
+    def _hand_on(self, frames: list[WorkerFrame]) -> None:
+        try:
+            for frame in frames:
+                self._empty_log()
+                self._listener.frame_received(frame)
+        except Exception:  # frames that follow are lost, and whoever waits for them would wait for ever
+            self.kill()
+            raise
 
     def _read_log(self) -> None:
         try:
@@ -149,28 +156,31 @@ class WorkerProcess:
             self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
-        family.kill(self.pid, self._launched.family)
-        self._drain_frames()
-        self._empty_log()
-        for log in self._texts.finish():
-            self._listener.log_received(log)
+        try:
+            family.kill(self.pid, self._launched.family)
+            self._drain_frames()
+            self._empty_log()
+            for log in self._texts.finish():
+                self._listener.log_received(log)
+        finally:  # whatever else went wrong, nobody waits for a dead process
+            self._close()
+            self._listener.process_ended(_ending(self._launched.process))
+            if not self.ended.done():
+                self.ended.set_result(None)
+
+    def _close(self) -> None:
         self._has_ended = True
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._loop.remove_reader(self._log)
         self._socket.close()
         os.close(self._log)
-        self._listener.process_ended(_ending(self._launched.process))
-        if not self.ended.done():
-            self.ended.set_result(None)
 
     def _drain_frames(self) -> None:
         """Take what the process sent before it ended: a prediction that it completed is completed."""
         with contextlib.suppress(OSError, InternalError):
             while data := self._socket.recv(_READ_BYTES):
-                for frame in self._frames.feed(data):
-                    self._empty_log()
-                    self._listener.frame_received(frame)
+                self._hand_on(self._frames.feed(data))
 
 
 def _bytes_waiting(descriptor: int) -> int:

@@ -25,6 +25,9 @@ from drivetrain.serving.run import Run, now
 from drivetrain.serving.statistics import Statistics
 from drivetrain.serving.supervisor import ModelState, Supervisor
 
+#: How long idle workers may take to end.
+_WORKER_GRACE = timedelta(seconds=10)
+
 
 class NotReady(OutsideFailed):
     """The model cannot run predictions (yet, or any more)."""
@@ -66,7 +69,7 @@ class ServerOptions:
         keep: How many ended predictions stay known.
         keep_for: How long an ended prediction stays known.
         history: How many of a prediction's latest events are kept for streams that attach late.
-        shutdown_grace: How long predictions that run may take to end when the server stops.
+        shutdown_grace: How long predictions that are under way may take to end when the server stops.
     """
 
     queue: int = 0
@@ -106,6 +109,7 @@ class ModelServer:
         self._directory = tempfile.mkdtemp(prefix="drivetrain-")
         self._checker: InputChecker | None = None
         self._preparing: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
         self._numbers = 0
 
     def start(self, first: LaunchedWorker | None = None) -> None:
@@ -172,23 +176,43 @@ class ModelServer:
         return True
 
     async def stop(self) -> None:
-        """End everything: predictions that run may finish within the grace. May be called twice."""
+        """Take no more predictions, let those under way finish within the grace, end the workers. May be called twice.
+
+        Files stay, since the ends of predictions are yet to be told; see ``discard_files``.
+        """
+        self._is_stopping = True
+        all_finished = await self._wait_for_ends()
         for task in self._preparing:
             task.cancel()
-        await self.supervisor.stop(self._options.shutdown_grace)
-        await self._wait_for_passages()
+        if self._preparing:
+            await asyncio.wait(self._preparing)
+        await self.supervisor.stop(_WORKER_GRACE if all_finished else timedelta(0))
+        for run in self._registry.under_way():  # its worker is done, but its files are still being uploaded
+            run.fail("The model server was shut down before this prediction had ended.")
         await self._input_files.aclose()
+
+    def hurry(self) -> None:
+        """Let a stop, under way or to come, wait for nothing."""
+        self._is_stopping = True
+        self.supervisor.kill()
+
+    def discard_files(self) -> None:
+        """Delete the files of all predictions. May be called twice."""
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    async def _wait_for_passages(self) -> None:
-        """What the worker has completed may still be on its way to the record, while its files are uploaded."""
+    async def _wait_for_ends(self) -> bool:
+        """Wait until no prediction is under way, within the grace; whether it came to that."""
         ends = [asyncio.ensure_future(run.finished()) for run in self._registry.under_way()]
-        if ends:
-            await asyncio.wait(ends, timeout=self._options.shutdown_grace.total_seconds())
-        for end in ends:
+        if not ends:
+            return True
+        _, late = await asyncio.wait(ends, timeout=self._options.shutdown_grace.total_seconds())
+        for end in late:
             end.cancel()
+        return not late
 
     def _require_readiness(self) -> None:
+        if self._is_stopping:
+            raise NotReady("The model server is shutting down.")
         state = self.supervisor.state
         if state is ModelState.READY:
             return
@@ -262,3 +286,4 @@ async def serving(server: ModelServer, first: LaunchedWorker | None = None) -> A
         yield server
     finally:
         await server.stop()
+        server.discard_files()

@@ -202,6 +202,7 @@ class Supervisor:
         self.signature = None
         self._deaths.clear()
         self._settled.clear()
+        self._cancel_timers()
         await self._end_workers(grace=timedelta(seconds=10))
         self.start()
 
@@ -213,12 +214,18 @@ class Supervisor:
         """
         self.state = ModelState.STOPPED
         self._settled.set()
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        self._cancel_timers()
         while self._waiting:
             self._waiting.popleft().fail("The model server was shut down before this prediction started.")
         await self._end_workers(grace)
+
+    def kill(self) -> None:
+        """End the workers at once, and start no others; predictions in them fail."""
+        self.state = ModelState.STOPPED
+        self._settled.set()
+        self._cancel_timers()
+        for worker in self._workers:
+            worker.kill()
 
     async def _end_workers(self, grace: timedelta) -> None:
         workers = [worker for worker in self._workers if worker.phase is not Phase.ENDED]
@@ -284,14 +291,17 @@ class Supervisor:
         """Implements ``WorkerOwner``."""
         self._workers.remove(worker)
         self._free_numbers.add(worker.number)
-        if worker.has_served_its_time:
+        if worker.has_served_its_time and self.state is ModelState.READY:
             self._replace_worker()
             return
         if worker.was_told_to_stop or self._start_error is not None:
             return
         if self.state is ModelState.STARTING and not worker.was_ready:
             self._fail_setup("process", Failure(message=f"The worker {ending} before the model was set up."))
-        self._deaths.append(Death(at=now(), was_ready=worker.was_ready))
+        self._respawn(Death(at=now(), was_ready=worker.was_ready))
+
+    def _respawn(self, death: Death) -> None:
+        self._deaths.append(death)
         decision = decide(self._deaths, now(), ever_ready=self.state is ModelState.READY)
         if isinstance(decision, GiveUp):
             self._give_up()
@@ -324,7 +334,7 @@ class Supervisor:
             self._add_worker()
         except DrivetrainError as error:
             self._hooks.log(Log(source=Source.STDERR, data=f"cannot start a worker: {error.message}\n"))
-            self._give_up()
+            self._respawn(Death(at=now(), was_ready=False))
 
     def _add_worker(self, launched: LaunchedWorker | None = None) -> None:
         project, mode = self._command.project, self._command.mode
@@ -364,6 +374,12 @@ class Supervisor:
 
         timer = asyncio.get_running_loop().call_later(delay.total_seconds(), act)
         self._timers.add(timer)
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._is_holding = False
 
     def _assign(self) -> None:
         while self._waiting:

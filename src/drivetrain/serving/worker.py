@@ -127,6 +127,7 @@ class Worker:
         self._limits = limits
         self._started = 0
         self._is_doomed = False
+        self._was_killed = False
         self._are_together = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._health: asyncio.Future[HealthReport] | None = None
@@ -197,6 +198,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the process now."""
+        self._was_killed = True
         self._process.kill()
 
     async def check_health(self) -> HealthReport:
@@ -248,6 +250,8 @@ class Worker:
         for run in runs:
             if run.cancel_requested:
                 run.complete(Status.CANCELED)
+            elif self.was_told_to_stop or self._was_killed:
+                run.fail("The model server ended its worker before this prediction had ended.")
             else:
                 run.fail(_crash_message(ending))
         if self._health is not None:
