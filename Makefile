@@ -44,6 +44,9 @@ test: $(STAMP) ## all tests
 test-quick: $(STAMP) ## the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow"
 
+bench: $(STAMP) ## measure how long a run takes to start
+	@$(BIN)/python benchmarks/start_up.py
+
 lock: ## resolve the dependencies anew into requirements.lock
 	@uv=$$(scripts/bootstrap.sh) && $$uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url \
 	  --no-header --group dev pyproject.toml --output-file requirements.lock
