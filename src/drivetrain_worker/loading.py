@@ -29,7 +29,7 @@ class LoadError(Exception):
 #: get those.
 _IMPORTED_LATE = (
     "asyncio",
-    "concurrent.futures",
+    "concurrent.futures.thread",
     "dataclasses",
     "json",
     "mimetypes",
