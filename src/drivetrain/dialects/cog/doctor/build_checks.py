@@ -22,6 +22,7 @@ _BY_HAND = (
         re.compile(r"\bapt(-get)?\b"),
         "name the packages in 'build.system_packages', or install them by hand: sudo apt-get install ...",
     ),
+    (re.compile(r"\bpip3?\s+install\s+(-\S+\s+)*['\"]?cog\b"), "nothing need be done: drivetrain brings 'cog'"),
     (re.compile(r"\bpip3?\s+install\b|\buv\s+pip\b"), "add what it installs to the requirements; these are installed here too"),
     (re.compile(r"\bgit\s+clone\b"), "clone it by hand to where the code looks for it"),
     (re.compile(r"/usr/(local/)?s?bin\b|\bchmod\b"), "install the program by hand, to a directory on PATH"),
@@ -50,8 +51,8 @@ def weight_downloads(case: Case) -> Iterator[Diagnosis]:
     """Weights that an image build fetches, and nobody here."""
     for command in _command_lines(case):
         if _FETCHES_WEIGHTS.search(command):
-            remedy = f"fetch them by hand, to where the code looks for them: drivetrain exec sh -c {shlex.quote(command)}"
-            yield _left_out(case, command, f"{remedy}; or fetch them in 'setup'")
+            remedy = f"fetch them in 'setup', or once by hand, to where the code looks for them: {_as_typed(command)}"
+            yield _left_out(case, command, remedy)
 
 
 def torch_version(case: Case) -> Iterator[Diagnosis]:
@@ -104,7 +105,13 @@ def _by_hand(command: str) -> str:
     remedy = next((remedy for pattern, remedy in _BY_HAND if pattern.search(command)), None)
     if remedy is not None:
         return remedy
-    return f"if the project cannot do without it, run it once by hand: drivetrain exec sh -c {shlex.quote(command)}"
+    return f"if the project cannot do without it, run it once by hand: {_as_typed(command)}"
+
+
+def _as_typed(command: str) -> str:
+    """The command as one would type it in the project's directory, which an image has at ``/src``."""
+    here = re.sub(r"(?<![\w./-])/src(?=/|\s|$|[;&|])", ".", command)
+    return f"drivetrain exec sh -c {shlex.quote(here)}"
 
 
 def _is_secret(name: str, value: str) -> bool:
