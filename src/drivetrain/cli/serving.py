@@ -18,6 +18,7 @@ from drivetrain.cli.terminal import Terminal
 from drivetrain.dialects.cog.static_reading import read_statically
 from drivetrain.model.project import Mode
 from drivetrain.serving.http.application import Application, HttpOptions
+from drivetrain.serving.http.connection import Connection
 from drivetrain.serving.http.rendering import render_prediction
 from drivetrain.serving.input_files import InputFileLimits, InputFiles
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
@@ -101,7 +102,14 @@ async def _serve(
         shut_down=lambda: setattr(http, "should_exit", True),
     )
     config = uvicorn.Config(
-        application, log_config=None, access_log=False, lifespan="off", ws="none", proxy_headers=False, server_header=False
+        application,
+        http=Connection,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
     )
     servers = [server, trainings.server] if trainings is not None else [server]
     http = _HttpServer(config, servers)

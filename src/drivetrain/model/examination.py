@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from drivetrain.model.json_value import Pointer
@@ -37,7 +38,7 @@ class LocalFile:
     path: str
 
     def __str__(self) -> str:
-        return f"the file '{self.path}'"
+        return f"the file '{PurePath(self.path).name}'"  # where it lies is nobody's business
 
 
 @dataclass(frozen=True, kw_only=True)

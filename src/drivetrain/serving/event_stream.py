@@ -18,6 +18,9 @@ from drivetrain.serving.run import Run
 #: Often enough that proxies keep the connection.
 KEEP_ALIVE_SECONDS = 15.0
 
+#: So much is encoded at once, or one event if that is more: a reader who does not read costs no more than that.
+_CHUNK_BYTES = 256 * 1024
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -49,27 +52,30 @@ class EventStream:
         with self._run.kept(), self._run.watched(lambda _event: news.set()):
             while True:
                 news.clear()
-                chunk, has_ended = await self._take()
-                if chunk:
+                while chunk := await self._take():
                     yield chunk
-                if has_ended:
+                if self._run.is_finished:
                     return
                 try:
                     await asyncio.wait_for(news.wait(), KEEP_ALIVE_SECONDS)
                 except asyncio.TimeoutError:
                     yield b": keep-alive\n\n"
 
-    async def _take(self) -> tuple[bytes, bool]:
-        """What has happened since the last time, as one chunk."""
+    async def _take(self) -> bytes:
+        """What has happened since the last time, as one chunk; if that is much, the first of it."""
         missed, events = self._run.events_from(self._number)
-        self._number += missed + len(events)
-        parts = []
+        self._number += missed
+        chunk = bytearray()
         if missed:
             # How many of the missed ones were outputs is not known; later ones are numbered by the record.
             self._outputs = len(self._run.prediction.outputs) - sum(isinstance(event, Output) for event in events)
-            parts.append(_event("error", {"error": "some events are no longer kept", "skipped": missed}))
-        parts += [await self._encode_event(event) for event in events]
-        return b"".join(parts), bool(events) and isinstance(events[-1], Completed)
+            chunk += _event("error", {"error": "some events are no longer kept", "skipped": missed})
+        for event in events:
+            chunk += await self._encode_event(event)
+            self._number += 1
+            if len(chunk) > _CHUNK_BYTES:
+                break
+        return bytes(chunk)
 
     async def _encode_event(self, event: Event) -> bytes:
         match event:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote
 
 from drivetrain import __version__
 from drivetrain.dialects.cog.openapi import openapi_document
@@ -137,9 +138,9 @@ class Application:
         server = self._servers.get(match["collection"]) if match else None
         if match is None or server is None:
             return None
-        run_id = match["id"]
-        if run_id is None:
+        if match["id"] is None:
             return {"POST": partial(self._create, exchange, server, ""), "GET": partial(self._list, exchange, server)}
+        run_id = unquote(match["id"])
         if match["cancel"]:
             return {"POST": partial(self._cancel, exchange, server, run_id)}
         return {"GET": partial(self._show, exchange, server, run_id), "PUT": partial(self._create, exchange, server, run_id)}

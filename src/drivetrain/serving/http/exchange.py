@@ -45,6 +45,9 @@ class Exchange:
         send: ASGI's way out.
         body_limit: Bytes a body may have.
         extra_headers: Added to every answer.
+
+    Attributes:
+        path: As the client sent it, since an id in it may hold a quoted slash.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Exchange:
         extra_headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        self.path: str = scope["raw_path"].decode("ascii", "replace")
         self.receive = receive
         self._send = send
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
