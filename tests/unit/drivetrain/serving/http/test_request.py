@@ -10,7 +10,7 @@ from drivetrain.serving.webhooks import ALL_EVENTS, WebhookEvent
 
 
 def exchange(*headers):
-    scope = {"method": "POST", "path": "/predictions", "headers": [(name.encode(), value.encode()) for name, value in headers]}
+    scope = {"method": "POST", "raw_path": b"/predictions", "headers": [(name.encode(), value.encode()) for name, value in headers]}
     return Exchange(scope, None, None, body_limit=1)
 
 
