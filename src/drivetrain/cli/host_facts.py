@@ -36,7 +36,7 @@ def look_at_host(project: Project, settings: Settings) -> Host:
     return Host(
         system=platform.system(),
         python=python,
-        other_pythons=_versions(installed),
+        installed_pythons=_versions(installed),
         can_fetch_python=python is None and _can_fetch(spec.python_version, settings),
         system_packages=missing_packages_finding(spec),
         gpus=nvidia_gpus(Path("/")),

@@ -58,5 +58,5 @@ def test_a_python_that_is_not_installed_is_looked_up(tmp_path, version, fetchabl
     spec = EnvironmentSpec(root=tmp_path, python_version=version)
     project = Project(root=tmp_path, dialect="cog", config_file=tmp_path / "cog.yaml", environment=spec)
     host = look_at_host(project, read_settings({"HOME": str(tmp_path), "PATH": "/nonexistent"}))
-    assert (host.python, host.other_pythons, host.can_fetch_python) == (None, (), fetchable)
+    assert (host.python, host.installed_pythons, host.can_fetch_python) == (None, (), fetchable)
     assert (host.cache_problem, host.environment_is_made, host.has_root_at_src) == (None, False, False)

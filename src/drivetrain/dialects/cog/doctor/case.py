@@ -111,7 +111,7 @@ class Host:
     Attributes:
         system: As ``platform.system()``.
         python: Version of the installed Python that the project would get; ``None`` if none suits.
-        other_pythons: Versions of those that are installed.
+        installed_pythons: Versions of all that are installed, unless the environment is there already.
         can_fetch_python: Whether one that suits can be fetched.
         system_packages: What is missing of the system packages that the project asks for.
         gpus: NVIDIA's.
@@ -125,7 +125,7 @@ class Host:
 
     system: str
     python: str | None
-    other_pythons: tuple[str, ...]
+    installed_pythons: tuple[str, ...]
     can_fetch_python: bool
     system_packages: Finding | None
     gpus: Gpus

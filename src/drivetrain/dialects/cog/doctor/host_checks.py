@@ -23,7 +23,7 @@ _CUDA_DEVICE = re.compile(r"cuda(:\d+)?")
 def python_version(case: Case) -> Iterator[Diagnosis]:
     """A Python that is not there."""
     host, wanted = case.host, case.environment.python_version
-    installed = ", ".join(host.other_pythons) or "none"
+    installed = ", ".join(host.installed_pythons) or "none"
     if host.python is None and not host.can_fetch_python:
         yield Diagnosis(
             severity=Severity.ERROR,

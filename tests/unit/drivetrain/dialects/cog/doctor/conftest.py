@@ -14,7 +14,7 @@ from drivetrain.dialects.cog.doctor.registry import examine
 GOOD_HOST = Host(
     system="Linux",
     python="3.12.1",
-    other_pythons=("3.11", "3.12"),
+    installed_pythons=("3.11", "3.12"),
     can_fetch_python=False,
     system_packages=None,
     gpus=Gpus(count=1, driver=(580, 65, 6)),
