@@ -41,6 +41,7 @@ Commands:
   exec    Run a command inside the project's environment.
   train   Run a training.
   doctor  Look a project over, and mend what can be mended.
+  debug   Show how the project is understood.
 """
 
 

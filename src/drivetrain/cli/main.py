@@ -25,6 +25,7 @@ COMMANDS = {
     "exec": ("execute", "Run a command inside the project's environment."),
     "train": ("train", "Run a training."),
     "doctor": ("doctor", "Look a project over, and mend what can be mended."),
+    "debug": ("debug", "Show how the project is understood."),
 }
 
 #: Other names that people type for the same things.
