@@ -6,6 +6,7 @@ a file's name behind its language is written to that file.
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -110,6 +111,7 @@ def reader(tmp_path, drivetrain):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl, which the tutorial uses, is not installed")
 def test_the_tutorial_works_as_it_is_written(reader):
     for block in BLOCK.finditer(TUTORIAL.read_text(encoding="utf-8")):
         if block["file"]:

@@ -78,7 +78,8 @@ def test_paths_with_spaces_and_other_letters(bench, tmp_path):
 
 def test_what_cog_brought_is_there_and_leaves_the_projects_versions_alone(bench):
     made = bench.prepare("typing_extensions==4.8.0", "setuptools==75.1.0", local=False)
-    code = "import requests, pydantic, yaml, pip, setuptools; from importlib.metadata import version as v; print(v('typing_extensions'), v('setuptools'))"
+    # setuptools first: on Debian's Python it cannot be imported after pip, whose import turns its distutils off
+    code = "import setuptools, requests, pydantic, yaml, pip; from importlib.metadata import version as v; print(v('typing_extensions'), v('setuptools'))"
     assert ask(made, code) == "4.8.0 75.1.0"
     assert "typing_extensions" not in bench.told.steps[-1]
 
