@@ -729,6 +729,38 @@ def test_an_output_that_cannot_be_handed_over_is_told_once_and_without_our_frame
     assert told in done.stderr
 
 
+COUNTING = """
+    import time
+    from typing import Iterator
+    from cog import Path
+
+    class Predictor:
+        def predict(self, files: bool = False) -> Iterator[ITEM]:
+            path = Path("count.txt")
+            for number in range(1000):
+                path.write_text(str(number))
+                yield path if files else f"number {number}"
+                time.sleep(0.01)
+"""
+
+
+def test_a_reader_that_has_seen_enough_ends_the_run(project):
+    made = project(COUNTING.replace("ITEM", "str"))
+    with made.start(stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "number 0\n"
+        process.stdout.close()
+        assert process.wait(timeout=5) == 1
+        assert process.stderr.read() == ""
+
+
+def test_a_file_that_cannot_be_put_in_its_place_ends_the_run(project):
+    made = project(COUNTING.replace("ITEM", "Path"))
+    (made.root / "output.1.txt").mkdir()
+    done = made.run("-i", "files=true")
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: cannot write the output to 'output.1.txt': Is a directory\n")
+
+
 # Logs
 
 

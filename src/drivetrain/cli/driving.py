@@ -67,17 +67,28 @@ class _Driver:
         names = FileNames(self._order.target, number=number if self._order.is_batch else None)
         printer = Printer(self._terminal, names, concatenates=signature.concatenates, streams=signature.streams)
         prints_live = not self._order.as_json and self._order.target is None
+        unprintable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def watch(event: Event) -> None:
-            if isinstance(event, Log):
-                self._terminal.text(event.data)
-            elif prints_live:
-                printer.watch(event)
+            try:
+                if isinstance(event, Log):
+                    self._terminal.text(event.data)
+                elif prints_live:
+                    printer.watch(event)
+            except Exception as error:  # noqa: BLE001 (raised below; from here it would reach nobody but the event loop)
+                if not unprintable.done():
+                    unprintable.set_exception(error)
 
         run = server.create(PredictionRequest(id=str(number), input=inputs.check(signature), local_files=True))
         self._current = run
+        finished = asyncio.ensure_future(run.finished())
         with run.watched(watch):
-            prediction = await run.finished()
+            await asyncio.wait((finished, unprintable), return_when=asyncio.FIRST_COMPLETED)
+        if unprintable.done():
+            finished.cancel()
+            server.supervisor.cancel(run)
+            unprintable.result()
+        prediction = finished.result()
         self._current = None
         self._deliver(prediction, names, printer)
         self._report(prediction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,8 +69,9 @@ class Terminal:
 
     def text(self, data: str) -> None:
         """Pass on a model's own output as it is."""
-        self.stream.write(data)
-        self.stream.flush()
+        with contextlib.suppress(BrokenPipeError):  # nobody listens any more; the work goes on
+            self.stream.write(data)
+            self.stream.flush()
 
     def show(self, error: DrivetrainError) -> None:
         """An error in full: its detail, its findings, its sentence, its hint."""
@@ -94,5 +96,4 @@ class Terminal:
         return f"\033[{';'.join(codes)}m{text}\033[0m" if self.has_color else text
 
     def _write(self, line: str) -> None:
-        self.stream.write(line + "\n")
-        self.stream.flush()
+        self.text(line + "\n")
