@@ -4,6 +4,7 @@ Shared by every suite that goes through the public door.
 """
 
 import contextlib
+import functools
 import os
 import queue
 import subprocess
@@ -87,6 +88,15 @@ class Project:
                 process.stderr.close()
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What a process holds of its machine."""
+
+    descriptors: int
+    children: int
+    megabytes: int
+
+
 class Server:
     """A `drivetrain serve` under way; its stderr is read as it comes."""
 
@@ -120,6 +130,16 @@ class Server:
     def health(self):
         return self.client.get("/health-check").json()
 
+    def footprint(self):
+        """What the server's process holds; Linux only."""
+        process = Path(f"/proc/{self.process.pid}")
+        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+        return Footprint(
+            descriptors=len(list((process / "fd").iterdir())),
+            children=len((process / "task" / str(self.process.pid) / "children").read_text().split()),
+            megabytes=int(status["VmRSS"].split()[0]) // 1024,
+        )
+
     def wait_until(self, run_id, predicate):
         """Ask for a prediction until it is as wanted; each answer is a signal, so no time is slept."""
         while True:
@@ -133,16 +153,22 @@ class Server:
         return status
 
 
+def _make_project(directory, source, *, config="predict: predict.py:Predictor\n", **options):
+    made = Project(directory / "project", **options)
+    made.root.mkdir()
+    made.write("predict.py", source)
+    made.write("cog.yaml", config)
+    made.environ.setdefault("DRIVETRAIN_CACHE_DIR", str(directory / "cache"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def make_project():
+    """Make a project from a directory and a predictor's source, for a fixture that several tests share."""
+    return _make_project
+
+
 @pytest.fixture
 def project(tmp_path):
     """Make a project from a predictor's source."""
-
-    def make(source, *, config="predict: predict.py:Predictor\n", **options):
-        made = Project(tmp_path / "project", **options)
-        made.root.mkdir()
-        made.write("predict.py", source)
-        made.write("cog.yaml", config)
-        made.environ.setdefault("DRIVETRAIN_CACHE_DIR", str(tmp_path / "cache"))
-        return made
-
-    return make
+    return functools.partial(_make_project, tmp_path)

@@ -44,14 +44,15 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Implements ``asyncio.Protocol``."""
-        self._expect_nothing()
+        if not self.flow.write_paused:  # then the client must read, whatever it sends
+            self._expect_nothing()
         super().data_received(data)
         if self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > _LARGEST_HEAD_BYTES:
                 self.transport.write(_HEAD_TOO_LARGE)
                 self.transport.close()
-        if self._is_in_request or self.flow.write_paused:
+        if self._is_in_request and self._timer is None:
             self._expect_progress()
 
     def pause_writing(self) -> None:
@@ -62,7 +63,9 @@ class Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Implements ``asyncio.Protocol``."""
         super().resume_writing()
-        if not self._is_in_request:
+        if self._is_in_request:
+            self._expect_progress()
+        else:
             self._expect_nothing()
 
     def on_message_begin(self) -> None:
