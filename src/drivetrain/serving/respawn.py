@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 #: The first successor comes at once: most crashes are of one input, and the next request is waiting.
 _DELAYS = tuple(timedelta(seconds=seconds) for seconds in (0, 0.5, 1, 2, 5, 10, 30))
@@ -18,10 +19,17 @@ _SETUP_ATTEMPTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Death:
-    """A worker's unplanned end. ``was_ready`` tells whether its set-up had succeeded."""
+    """A worker's unplanned end.
+
+    Attributes:
+        was_ready: Whether its set-up had succeeded.
+        was_useful: Whether it had completed a prediction. Then the worker was well, and what ended it was one prediction, which
+            is not run again.
+    """
 
     at: datetime
     was_ready: bool
+    was_useful: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,8 @@ def decide(deaths: Sequence[Death], now: datetime, *, ever_ready: bool) -> Respa
     """
     if not ever_ready:
         return GiveUp()
-    recent = [death for death in deaths if now - death.at < _MEMORY]
-    failed_setups = 0
-    for death in reversed(recent):
-        if death.was_ready:
-            break
-        failed_setups += 1
+    in_a_row = list(takewhile(lambda death: not death.was_useful and now - death.at < _MEMORY, reversed(deaths)))
+    failed_setups = len(list(takewhile(lambda death: not death.was_ready, in_a_row)))
     if failed_setups >= _SETUP_ATTEMPTS:
         return GiveUp()
-    return Respawn(_DELAYS[min(max(len(recent) - 1, 0), len(_DELAYS) - 1)])
+    return Respawn(_DELAYS[min(max(len(in_a_row) - 1, 0), len(_DELAYS) - 1)])

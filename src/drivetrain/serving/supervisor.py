@@ -298,7 +298,7 @@ class Supervisor:
             return
         if self.state is ModelState.STARTING and not worker.was_ready:
             self._fail_setup("process", Failure(message=f"The worker {ending} before the model was set up."))
-        self._respawn(Death(at=now(), was_ready=worker.was_ready))
+        self._respawn(Death(at=now(), was_ready=worker.was_ready, was_useful=worker.was_useful))
 
     def _respawn(self, death: Death) -> None:
         self._deaths.append(death)

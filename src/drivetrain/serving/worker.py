@@ -120,6 +120,7 @@ class Worker:
         self.number = number
         self.phase = Phase.LOADING
         self.was_ready = False
+        self.was_useful = False
         self.was_told_to_stop = False
         self.concurrency = 1
         self._runs: dict[str, Run] = {}
@@ -267,6 +268,7 @@ class Worker:
         run = self._runs.pop(frame.id, None)
         if run is None:
             return
+        self.was_useful = True
         if (timer := self._timers.pop(run.id, None)) is not None:
             timer.cancel()
         if frame.output is not None:

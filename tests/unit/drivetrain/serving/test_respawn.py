@@ -25,6 +25,13 @@ def test_crashes_in_a_row_wait_longer_and_longer_up_to_a_bound():
     assert delays[-1] == delays[-2] == timedelta(seconds=30)
 
 
+def test_a_worker_that_was_of_use_is_replaced_at_once_and_starts_the_count_anew():
+    useful = Death(at=NOON + timedelta(seconds=8), was_ready=True, was_useful=True)
+    assert decide_at_last([*deaths(*[True] * 8), useful]) == Respawn(timedelta(0))
+    later = Death(at=NOON + timedelta(seconds=9), was_ready=True)
+    assert decide_at_last([*deaths(*[True] * 8), useful, later]) == Respawn(timedelta(0))
+
+
 def test_crashes_far_apart_do_not_add_up():
     assert decide_at_last(deaths(*[True] * 8, every=timedelta(hours=1))) == Respawn(timedelta(0))
 
