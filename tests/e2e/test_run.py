@@ -230,8 +230,8 @@ def test_ctrl_c_cancels_the_prediction_so_that_the_model_can_clean_up(project):
 
         class Predictor:
             def predict(self) -> int:
-                print("running", flush=True)
                 try:
+                    print("running", flush=True)
                     time.sleep(60)
                 finally:
                     print("cleaned up")

@@ -351,26 +351,29 @@ def test_code_that_ends_the_process_fails_the_prediction_and_keeps_its_log(proje
 CANCELABLE = """
     import time
 
+    def wait():
+        print("begun", flush=True)
+        time.sleep(60)
+
     class Predictor:
         def predict(self, how: str) -> str:
-            print("begun", flush=True)
             return getattr(self, how)()
 
         def careless(self):
             try:
-                time.sleep(60)
+                wait()
             except Exception:
                 return "not even noticed"
 
         def tidy(self):
             try:
-                time.sleep(60)
+                wait()
             finally:
                 print("cleaned up")
 
         def stubborn(self):
             try:
-                time.sleep(60)
+                wait()
             except BaseException:
                 return "finished anyway"
 
