@@ -247,6 +247,29 @@ def test_ctrl_c_cancels_the_prediction_so_that_the_model_can_clean_up(project):
     assert process.returncode == 1
 
 
+def test_a_second_ctrl_c_ends_a_model_that_does_not_obey(project):
+    made = project(
+        """
+        import time
+
+        class Predictor:
+            def predict(self) -> None:
+                while True:
+                    try:
+                        print("going on", flush=True)
+                        time.sleep(60)
+                    except BaseException:
+                        pass
+        """
+    )
+    with made.start(stderr=subprocess.PIPE) as process:
+        assert "going on\n" in iter(process.stderr.readline, "")
+        process.send_signal(signal.SIGINT)
+        assert "going on\n" in iter(process.stderr.readline, "")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=3) == 130
+
+
 def test_variables_reach_the_model(project):
     made = project("import os\nclass Predictor:\n    def predict(self) -> str:\n        return os.environ['COLOUR']\n")
     assert made.run("-e", "COLOUR=red").stdout == "red\n"

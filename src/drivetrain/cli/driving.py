@@ -133,6 +133,7 @@ class _Driver:
 
         def interrupt() -> None:
             if self._current is None or self._current.cancel_requested:
+                server.supervisor.kill()
                 main_task.cancel()
             else:
                 self._terminal.note(f"Canceling the {self._noun}; press Ctrl-C again to end at once")
