@@ -169,6 +169,13 @@ def test_a_body_beyond_the_limit_is_refused(gated):
         assert server.predict()["status"] == "succeeded"
 
 
+def test_a_large_body_is_taken_as_it_is(project):
+    with project("class Predictor:\n    def predict(self, text: str) -> int:\n        return len(text)\n").serve() as server:
+        assert server.predict(text="é" * 3_000_000)["output"] == 3_000_000
+        answer = server.client.post("/predictions", content=b" " * 2_000_000, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+
+
 def test_sigterm_can_be_left_to_the_platform(gated):
     with gated.serve("--await-explicit-shutdown", "true") as server:
         server.process.terminate()
@@ -279,7 +286,13 @@ def test_synchronous_code_keeps_one_slot_whatever_the_config_says(project):
 
 @pytest.mark.parametrize(
     ("annotation", "kind"),
-    [("", "str"), (": Optional[str]", "str"), (": Path", "Path"), (": Optional[File]", "BufferedReader"), (": File", "BufferedReader")],
+    [
+        ("", "str"),
+        (": Optional[str]", "str"),
+        (": Path", "Path"),
+        (": Optional[File]", "BufferedReader"),
+        (": File", "BufferedReader"),
+    ],
 )
 def test_set_up_is_given_the_weights_that_are_configured(project, annotation, kind):
     source = f"""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+import contextlib
+import mmap
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
@@ -12,6 +15,9 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+#: A larger body waits on disk, not in memory, until it has come whole: clients may be slow, and many.
+_LARGEST_BODY_IN_MEMORY = 1024 * 1024
 
 _json = msgspec.json.Encoder()
 _decode = msgspec.json.Decoder().decode
@@ -78,7 +84,7 @@ class Exchange:
             HttpError: 413, 415 or 400.
         """
         body = await self._body()
-        if not body.strip():
+        if isinstance(body, bytes) and not body.strip():
             return None
         content_type = self.header(b"content-type").partition(";")[0].strip().lower()
         if content_type and content_type != "application/json" and not content_type.endswith("+json"):
@@ -147,12 +153,33 @@ class Exchange:
                 return
         raise ClientGone
 
-    async def _body(self) -> bytes:
-        chunks = [chunk async for chunk in self.body_chunks()]
+    async def _body(self) -> bytes | mmap.mmap:
+        chunks: list[bytes] = []
+        size = 0
+        with contextlib.ExitStack() as stack:
+            spool: BinaryIO | None = None
+            async for chunk in self.body_chunks():
+                chunks.append(chunk)
+                size += len(chunk)
+                if spool is None and size > _LARGEST_BODY_IN_MEMORY:
+                    spool = stack.enter_context(tempfile.TemporaryFile())
+                if spool is not None:
+                    await asyncio.to_thread(_write, spool, chunks)
+                    chunks = []
+            if spool is not None:
+                return mmap.mmap(spool.fileno(), size, access=mmap.ACCESS_READ)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _too_large(self) -> HttpError:
         return HttpError(413, f"the body is larger than the limit of {self._body_limit} bytes")
+
+
+def _write(spool: BinaryIO, chunks: Iterable[bytes]) -> None:
+    try:
+        spool.writelines(chunks)
+        spool.flush()
+    except OSError as error:
+        raise HttpError(507, f"the body cannot be stored while it comes: {error.strerror}") from error
 
 
 async def _until(stop: asyncio.Task[None], chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
