@@ -128,14 +128,18 @@ _EXAMPLE = {Mode.PREDICT: "Predictor", Mode.TRAIN: "train"}
 
 def process_variables(command: WorkerCommand) -> dict[str, str]:
     """The environment variables of processes in the project's environment."""
-    # PYTHONPATH makes `import cog` work in child processes too; the directory holds nothing else.
+    # PYTHONPATH makes `import cog` work in child processes too; the directory holds nothing else. What this shell has there is for
+    # the shell's own Python, so it counts for that alone; what the user names with -e counts always.
+    named = command.variables.get("PYTHONPATH")
+    if named is None and command.environment.directory is None:
+        named = command.environ.get("PYTHONPATH")
     return {
         **command.environ,
         **command.environment.variables,
         "PYTHONUNBUFFERED": "1",  # child Pythons of the model show their output as it comes
         **command.project.environment.variables,
         **command.variables,
-        "PYTHONPATH": str(worker_directory() / "authoring"),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(worker_directory() / "authoring"), named))),
     }
 
 

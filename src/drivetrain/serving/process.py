@@ -62,6 +62,7 @@ class WorkerProcess:
         self._unsent = bytearray()
         self._flush_scheduled = False
         self._has_ended = False
+        self._is_cut_off = False
         self.ended: asyncio.Future[None] = loop.create_future()
         self._socket.setblocking(False)
         os.set_blocking(self._log, False)
@@ -111,6 +112,7 @@ class WorkerProcess:
             data = b""
         if not data:
             self._loop.remove_reader(self._socket)
+            self._is_cut_off = True
             self.kill()  # a worker without its connection is of no use; usually it is exiting anyway
             return
         try:
@@ -164,9 +166,14 @@ class WorkerProcess:
                 self._listener.log_received(log)
         finally:  # whatever else went wrong, nobody waits for a dead process
             self._close()
-            self._listener.process_ended(_ending(self._launched.process))
+            self._listener.process_ended(self._ending())
             if not self.ended.done():
                 self.ended.set_result(None)
+
+    def _ending(self) -> str:
+        if self._is_cut_off and self._launched.process.returncode == -signal.SIGKILL:  # which was ours
+            return "closed its connection to the server"
+        return _ending(self._launched.process)
 
     def _close(self) -> None:
         self._has_ended = True

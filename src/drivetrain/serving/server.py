@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +20,7 @@ from drivetrain.serving.input_files import InputFiles
 from drivetrain.serving.launch import LaunchedWorker
 from drivetrain.serving.registry import Registry
 from drivetrain.serving.run import Run, now
+from drivetrain.serving.scratch import Scratch
 from drivetrain.serving.statistics import Statistics
 from drivetrain.serving.supervisor import ModelState, Supervisor
 
@@ -106,7 +105,7 @@ class ModelServer:
         self._options = options
         self._input_files = input_files
         self._registry = Registry(keep=options.keep, keep_for=options.keep_for)
-        self._directory = tempfile.mkdtemp(prefix="drivetrain-")
+        self._scratch = Scratch()
         self._checker: InputChecker | None = None
         self._preparing: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -165,7 +164,7 @@ class ModelServer:
     def new_directory(self) -> str:
         """A path for files of one request, below the server's directory; nothing is there yet."""
         self._numbers += 1  # an id is the client's word, and no name for a directory
-        return f"{self._directory}/{self._numbers}"
+        return f"{self._scratch.path}/{self._numbers}"
 
     def cancel(self, run_id: str) -> bool:
         """Cancel a prediction. Whether one of that id was under way."""
@@ -198,7 +197,7 @@ class ModelServer:
 
     def discard_files(self) -> None:
         """Delete the files of all predictions. May be called twice."""
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._scratch.remove()
 
     async def _wait_for_ends(self) -> bool:
         """Wait until no prediction is under way, within the grace; whether it came to that."""
