@@ -27,6 +27,9 @@ from drivetrain.serving.log_stream import LogDecoder
 
 _READ_BYTES = 256 * 1024
 
+#: A process that is ending closes its connection first, and may then take a moment to write its core or run its clean-up.
+_ENDING_SECONDS = 1.0
+
 
 class ProcessListener(Protocol):
     """Who wants to know what a worker process does. Called in the event loop, in the order things happened."""
@@ -112,8 +115,7 @@ class WorkerProcess:
             data = b""
         if not data:
             self._loop.remove_reader(self._socket)
-            self._is_cut_off = True
-            self.kill()  # a worker without its connection is of no use; usually it is exiting anyway
+            self._loop.call_later(_ENDING_SECONDS, self._end_cut_off)
             return
         try:
             frames = self._frames.feed(data)
@@ -122,6 +124,12 @@ class WorkerProcess:
             self.kill()
             return
         self._hand_on(frames)
+
+    def _end_cut_off(self) -> None:
+        """A worker without its connection is of no use. Usually it was ending anyway, and has ended by now, in its own way."""
+        if not self._has_ended:
+            self._is_cut_off = True
+            self.kill()
 
     def _hand_on(self, frames: list[WorkerFrame]) -> None:
         try:

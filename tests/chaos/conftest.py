@@ -1,0 +1,104 @@
+"""What every chaos test needs: to see processes from outside, a receiver of webhooks, and what must hold when the dust has settled."""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+TERMINAL = ("succeeded", "failed", "canceled")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents and sys.platform != "linux":
+            item.add_marker(pytest.mark.skip(reason="looks at processes through /proc"))
+
+
+class Processes:
+    """The processes that a project's server started, found by an environment variable that all of them inherit."""
+
+    def __init__(self, project):
+        self._mark = f"TMPDIR={project.temporary}".encode()
+
+    def all(self):
+        found = []
+        for directory in Path("/proc").iterdir():
+            if directory.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if self._mark in (directory / "environ").read_bytes().split(b"\0"):
+                        found.append(int(directory.name))
+        return found
+
+    def workers_of(self, server):
+        """The server's children that are its workers, alive."""
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        return [int(child) for child in children if self._is_worker(child)]
+
+    def kill(self, pid, signal):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal)
+
+    @staticmethod
+    def _is_worker(pid):
+        with contextlib.suppress(OSError):
+            return b"drivetrain_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return False
+
+
+@pytest.fixture
+def processes():
+    return Processes
+
+
+class Receiver:
+    """Takes webhooks; keeps their bodies by prediction."""
+
+    def __init__(self):
+        self.bodies = defaultdict(list)
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.bodies[body["id"]].append(body)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+@pytest.fixture
+def settled():
+    """Wait until something is so, at most a while; the last resort where nothing gives a signal."""
+
+    def wait(predicate, seconds=20):
+        deadline = time.monotonic() + seconds
+        while not (found := predicate()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
+    return wait
