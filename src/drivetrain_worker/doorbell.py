@@ -93,10 +93,9 @@ def watch_for_end(channel: Channel, abandoned: Callable[[], None]) -> None:
     """
     import select
 
-    poller = select.poll()
-    poller.register(channel.descriptor, 0)  # a hang-up is always reported
-
     def ring(_signal: int, _frame: Optional[FrameType]) -> None:
+        poller = select.poll()  # a ring may interrupt another ring, and a poller cannot be asked twice at once
+        poller.register(channel.descriptor, 0)  # a hang-up is always reported
         if poller.poll(0):
             abandoned()
 

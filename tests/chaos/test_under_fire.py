@@ -106,7 +106,7 @@ class Client(threading.Thread):
         assert answer["status"] in TERMINAL, answer
         if answer["status"] == "succeeded":
             assert answer["output"]["name"] == name
-            assert answer["logs"] == f"{name} begins\n{name} ends\n"
+            assert answer["logs"].startswith(f"{name} begins\n{name} ends\n")  # what a crash says right after may follow
         if answer["status"] == "failed":
             assert "was killed by" in answer["error"], answer
         assert self.record.answers.setdefault(name, answer["status"]) == answer["status"]

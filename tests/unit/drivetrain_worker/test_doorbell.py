@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import socket
@@ -6,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from drivetrain_worker.channel import Channel
-from drivetrain_worker.doorbell import Doorbell
+from drivetrain_worker.doorbell import Doorbell, watch_for_end
 from drivetrain_worker.protocol import encode
 
 
@@ -85,3 +86,18 @@ def test_a_frame_that_comes_in_pieces_is_read_whole_although_each_piece_rings(se
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert [frame["number"] for frame in frames] == list(range(20))
+
+
+def test_rings_that_interrupt_each_other_do_no_harm(server):
+    watch_for_end(server.channel, os.abort)
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(ProcessLookupError):
+            while True:
+                os.kill(os.getppid(), signal.SIGIO)
+    try:
+        for _ in range(20_000):
+            signal.strsignal(signal.SIGIO)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
