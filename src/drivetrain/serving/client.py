@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from weakref import WeakValueDictionary
 
 import httpx
 
 from drivetrain import __version__
 from drivetrain.serving.outgoing import Address, AddressRefused, is_public
+
+_CONNECTIONS_PER_HOST = 16
+_WAIT_SECONDS = 30.0
 
 
 def make_client(*, allow_private: bool, redirects: int = 10) -> httpx.AsyncClient:
@@ -19,16 +23,39 @@ def make_client(*, allow_private: bool, redirects: int = 10) -> httpx.AsyncClien
         allow_private: Whether private and local addresses may be talked to.
         redirects: Hops that a request may take.
     """
-    transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=100))
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(limits=limits)
     if not allow_private:
         transport = _PublicOnly(transport)
     return httpx.AsyncClient(
-        transport=transport,
+        transport=_Fair(transport),
         follow_redirects=redirects > 0,
         max_redirects=redirects,
         timeout=httpx.Timeout(30, read=60),
         headers={"User-Agent": f"drivetrain/{__version__}"},
     )
+
+
+class _Fair(httpx.AsyncBaseTransport):
+    """Limits the connections to each host and not their sum, so that a host that hangs holds up nobody else."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+        self._permits: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        permits = self._permits.setdefault(request.url.netloc, asyncio.Semaphore(_CONNECTIONS_PER_HOST))
+        try:
+            await asyncio.wait_for(permits.acquire(), _WAIT_SECONDS)
+        except asyncio.TimeoutError:
+            raise httpx.PoolTimeout(f"'{request.url.host}' has not answered earlier requests yet", request=request) from None
+        try:
+            return await self._inner.handle_async_request(request)
+        finally:
+            permits.release()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class _PublicOnly(httpx.AsyncBaseTransport):

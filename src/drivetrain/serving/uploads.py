@@ -25,6 +25,7 @@ from drivetrain.serving.run import Run
 if TYPE_CHECKING:
     import httpx
 
+_CONCURRENT_UPLOADS = 8
 _ATTEMPTS = 4
 _FIRST_DELAY = timedelta(milliseconds=200)
 _WORTH_RETRYING = frozenset({408, 429, 500, 502, 503, 504})
@@ -153,7 +154,12 @@ class UploadPassage:
         if not isinstance(event, Output) or not event.output.files:
             return event
         output = event.output
-        uploads = [self._uploader.upload(file, self._target, self._run.id) for file in output.files]
-        urls = await asyncio.gather(*uploads)
+        permits = asyncio.Semaphore(_CONCURRENT_UPLOADS)
+
+        async def upload(file: OutputFile) -> str:
+            async with permits:
+                return await self._uploader.upload(file, self._target, self._run.id)
+
+        urls = await asyncio.gather(*map(upload, output.files))
         places = {file.pointer: url for file, url in zip(output.files, urls, strict=True)}
         return replace(event, output=OutputValue(value=put_in(output.value, places)))
