@@ -93,11 +93,15 @@ class OutputDirectory:
 
         os.makedirs(self._path, exist_ok=True)
         target = os.path.join(self._path, self._free_name(name))
-        if isinstance(source, str):
-            shutil.copyfile(source, target)
-        else:
-            with open(target, "wb") as copy:
-                shutil.copyfileobj(source, copy, 1024 * 1024)
+        try:
+            if isinstance(source, str):
+                shutil.copyfile(source, target)
+            else:
+                with open(target, "wb") as copy:
+                    shutil.copyfileobj(source, copy, 1024 * 1024)
+        except BaseException:
+            _remove(target)  # half a copy is of no use and takes room, which may be what there was too little of
+            raise
         return target
 
     def _free_name(self, name: str) -> str:
@@ -111,6 +115,13 @@ class OutputDirectory:
         self._taken[key] = count
         self._taken.setdefault(candidate.casefold(), 0)
         return candidate
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
 
 
 class _Encoder:

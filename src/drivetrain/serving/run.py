@@ -169,6 +169,10 @@ class Run:
             await self._finished.wait()
         return self.prediction
 
+    def discard_inputs(self) -> None:
+        """Delete the input files: nobody needs them after the end."""
+        shutil.rmtree(self.input_directory, ignore_errors=True)
+
     def discard_files(self) -> None:
         """Delete the run's directory, if it can hold anything, once nobody reads in it. May be called twice."""
         self._is_discarded = True

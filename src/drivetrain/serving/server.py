@@ -138,7 +138,8 @@ class ModelServer:
         run = self._new_run(request, checked)
         accepted(run)
         if checked.files:
-            self._spawn(self._prepare(run, checked))
+            preparation = self._spawn(self._prepare(run, checked))
+            run.at_end(lambda: _give_up(preparation, run))
         else:
             self.supervisor.submit(run)
         return run
@@ -271,10 +272,16 @@ class ModelServer:
             if not run.is_finished:  # canceled meanwhile
                 self.supervisor.submit(run)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._preparing.add(task)
         task.add_done_callback(self._preparing.discard)
+        return task
+
+
+def _give_up(preparation: asyncio.Task[None], run: Run) -> None:
+    preparation.cancel()  # of a prediction that was canceled before its files were here
+    run.discard_inputs()
 
 
 @contextlib.asynccontextmanager

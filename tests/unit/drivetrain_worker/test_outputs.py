@@ -283,3 +283,13 @@ def test_a_registered_coder_encodes(monkeypatch):
 
     monkeypatch.setattr(Coder, "_coders", {CelsiusCoder})
     assert value_of([Celsius()]) == [{"degrees": 3}]
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path):
+    class Broken:
+        def read(self, _size):
+            raise OSError("no more room")
+
+    with pytest.raises(OSError, match="no more room"):
+        OutputDirectory(str(tmp_path)).save(Broken(), "x.bin")
+    assert list(tmp_path.iterdir()) == []

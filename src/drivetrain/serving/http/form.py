@@ -51,6 +51,8 @@ class Form:
                 await self._read_parts(parser, exchange.body_chunks())
         except (MultipartError, UnicodeDecodeError, ValueError) as error:
             raise HttpError(400, f"the body is not a form: {error}") from error
+        except OSError as error:
+            raise HttpError(507, f"a file of the form cannot be stored: {error.strerror or error}") from error
 
     def discard(self) -> None:
         """Delete the files. May be called twice."""
@@ -82,12 +84,12 @@ class _Part:
     def __init__(self, name: str, path: Path | None) -> None:
         self.name = name
         self._path = path
-        self._file: BinaryIO | None = path.open("wb") if path is not None else None
+        self._file: BinaryIO | None = path.open("wb", buffering=0) if path is not None else None
         self._text = bytearray()
 
     async def write(self, data: bytes | bytearray) -> None:
         if self._file is not None:
-            await asyncio.to_thread(self._file.write, data)
+            await asyncio.to_thread(_write_all, self._file, data)
             return
         self._text += data
         if len(self._text) > _LARGEST_TEXT_BYTES:
@@ -98,6 +100,12 @@ class _Part:
             return self._text.decode()
         self._file.close()
         return LocalFile(str(self._path))
+
+
+def _write_all(file: BinaryIO, data: bytes | bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 def _safe_name(name: str) -> str:
