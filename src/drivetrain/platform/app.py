@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, NewType, Protocol
 
 from drivetrain.model.errors import BadRequest
+from drivetrain.model.signature import Signature
 
 RevisionId = NewType("RevisionId", str)
 
@@ -175,9 +176,9 @@ class Revision:
         dialect: The contract that the project is written to.
         source: Digest of the uploaded project, by which its files are found.
         schema: The model's OpenAPI document, once it is known.
+        signature: What a prediction takes and gives; ``None`` before it is known, and where only the document is.
+        train_signature: The same of a training, if the project has one.
         concurrency: Predictions at once in a runner of it, as its code says.
-        streams: Whether its output comes in items.
-        trains: Whether it can run trainings.
         failure: Why it failed.
         logs: The end of what building and proving it wrote.
     """
@@ -190,9 +191,9 @@ class Revision:
     dialect: str = "cog"
     state: RevisionState = RevisionState.BUILDING
     schema: Mapping[str, Any] | None = None
+    signature: Signature | None = None
+    train_signature: Signature | None = None
     concurrency: int = 1
-    streams: bool = False
-    trains: bool = False
     failure: str | None = None
     logs: str = ""
     labels: Mapping[str, Any] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from typing import Any, NewType, Protocol
 from drivetrain.model.errors import OutsideFailed
 from drivetrain.model.prediction import Event, PredictionId
 from drivetrain.model.project import Mode
+from drivetrain.model.signature import Signature
 from drivetrain.platform.app import AppName, RevisionId
 
 RunnerId = NewType("RunnerId", str)
@@ -126,14 +127,15 @@ class Ready:
     Attributes:
         schema: The OpenAPI document.
         concurrency: Its slots.
-        streams: Whether output comes in items.
+        signature: What a prediction takes and gives; ``None`` where only the document is known.
+        train_signature: The same of a training, if the project has one.
         phases: Seconds that each part of the start took (``process``, ``import``, ``setup``), for explaining cold starts.
     """
 
     schema: Mapping[str, Any]
     concurrency: int
-    streams: bool
-    trains: bool = False
+    signature: Signature | None = None
+    train_signature: Signature | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -73,10 +73,12 @@ class Submission:
     """What was asked for; never changes.
 
     Attributes:
-        input: Checked inputs, defaults filled in; files are references (see ``files``). Secrets are in clear: mask before showing.
+        input: Checked inputs; files of ours are references (see ``files``), and secrets are masked.
+        sealed: The inputs that are secrets, sealed; ``None`` if there are none.
         context: Passed to the model's ``current_scope().context``.
         start_by: When it ends as canceled if it has not started; over all attempts.
-        run_limit: How long one attempt may run.
+        run_limit: How long one attempt may run before it fails.
+        deadline: When it is canceled wherever it is.
         caller: Id of the API key that asked.
         idempotency_key: Unique for the caller and app; the same key with the same ``fingerprint`` gives the same prediction.
         fingerprint: Digest of the request as it came.
@@ -89,11 +91,13 @@ class Submission:
     revision: RevisionId
     created_at: datetime
     input: Mapping[str, Any]
+    sealed: bytes | None = None
     mode: Mode = Mode.PREDICT
     context: Mapping[str, str] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
     start_by: datetime | None = None
     run_limit: timedelta | None = None
+    deadline: datetime | None = None
     webhook: WebhookOrder | None = None
     caller: str = ""
     idempotency_key: str | None = None

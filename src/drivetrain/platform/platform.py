@@ -1,0 +1,530 @@
+"""The platform's use cases. A gateway's route parses, calls one of these, and renders; nothing else decides anything."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from drivetrain.model.errors import BadRequest
+from drivetrain.model.prediction import PredictionId
+from drivetrain.platform.access import Caller, Forbidden, NotFound
+from drivetrain.platform.app import Access, App, AppName, Resources, Revision, RevisionId, RevisionState, Scaling, Share
+from drivetrain.platform.delivery import Delivery, DeliveryId, DeliveryState
+from drivetrain.platform.deploy_event import DeployEvent, DeployOrder
+from drivetrain.platform.files import FileId, NewFile, Origin, StoredFile
+from drivetrain.platform.fleet import RunnerId
+from drivetrain.platform.hub import Live, Numbered
+from drivetrain.platform.key import ApiKey, AuditLine, Scope, digest_of, new_key
+from drivetrain.platform.parts import Parts
+from drivetrain.platform.queue import CancelResult, Load, PredictionQuery, Record, Submission
+from drivetrain.platform.runners import RunnerView
+from drivetrain.platform.secret import SealedSecret
+from drivetrain.platform.submission import PredictionRequest
+from drivetrain.platform.view import PredictionView, view
+
+#: Readers of a stream hear from us at least so often, so that proxies keep their connections.
+KEEP_ALIVE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppChange:
+    """What to change of an app; ``None`` leaves a setting as it is."""
+
+    scaling: Mapping[str, Any] | None = None
+    resources: Resources | None = None
+    access: Access | None = None
+    description: str | None = None
+    labels: Mapping[str, Any] | None = None
+
+
+class Platform:
+    """Every use case, each asking whether the caller may.
+
+    Args:
+        parts: What it is put together from; see ``bootstrap``.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.options = parts.options
+        self.clock = parts.clock
+        self.catalog = parts.catalog
+        self.files = parts.files
+
+    async def start(self) -> None:
+        """Read the state, take back what an earlier platform was cut off from, and set the loops going."""
+        await self._parts.start()
+
+    async def stop(self) -> None:
+        """Take nothing more, let what runs end within the grace, end the runners. May be called twice."""
+        await self._parts.stop()
+
+    # Who calls
+
+    async def authenticate(self, key: str | None) -> Caller:
+        """Whose key this is; without one, nobody in particular.
+
+        Raises:
+            Unauthenticated: The key is not known, or has expired.
+        """
+        return await self._parts.keyring.authenticate(key)
+
+    async def add_key(
+        self,
+        caller: Caller,
+        *,
+        owner: str,
+        scope: Scope,
+        name: str,
+        expires_at: datetime | None = None,
+        requests_per_minute: int | None = None,
+        concurrency: int | None = None,
+    ) -> tuple[ApiKey, str]:
+        """A new key and its text, which is not kept and cannot be shown again."""
+        caller.require(scope, owner)
+        text = new_key(self._parts.ids.text)
+        key = ApiKey(
+            id=self._parts.ids.short(),
+            digest=digest_of(text),
+            owner=owner,
+            scope=scope,
+            name=name,
+            hint=text[-4:],
+            created_at=self.clock.now(),
+            expires_at=expires_at,
+            requests_per_minute=requests_per_minute,
+            concurrency=concurrency,
+        )
+        await self._parts.keyring.add(key)
+        await self._audit(caller, "key.add", key.id, f"{scope.value} for {owner}")
+        return key, text
+
+    async def keys(self, caller: Caller) -> list[ApiKey]:
+        """The keys that the caller may handle."""
+        caller.require(Scope.DEPLOY)
+        return [key for key in await self._parts.keyring.keys() if caller.owns(key.owner)]
+
+    async def revoke_key(self, caller: Caller, key_id: str) -> None:
+        """Make a key worthless from now on."""
+        if key_id not in {key.id for key in await self.keys(caller)}:
+            raise NotFound("key", key_id)
+        await self._parts.keyring.remove(key_id)
+        await self._audit(caller, "key.revoke", key_id)
+
+    async def audit_lines(self, caller: Caller, *, limit: int = 100) -> list[AuditLine]:
+        """Who did what, newest first."""
+        caller.require(Scope.ADMIN)
+        return await self._parts.store.keys.audit_lines(limit=limit)
+
+    # Predictions
+
+    async def predict(self, caller: Caller, request: PredictionRequest, *, wait: timedelta | None = None) -> PredictionView:
+        """Accept a prediction, and wait for its end at most so long. It is on disk when this returns.
+
+        Raises:
+            NotFound, Forbidden, NotDeployed, InvalidInputs, QueueFull, KeyReused: See ``Submissions`` and ``QueueStore``.
+            LimitExceeded: The caller's key has reached its limit.
+        """
+        parts = self._parts
+        submission = await parts.submissions.prepare(caller, request)
+        with parts.limits.admitted(caller, submission), self._using(submission) as live:
+            app = self.catalog.app(submission.app)
+            submitted = await parts.dispatcher.submit(submission, queue_limit=app.scaling.queue_limit)
+            if submitted.is_new:
+                parts.limits.follow(caller, live)
+                parts.webhooks.follow(live)
+                if wait is not None:
+                    await self._end_of(live, wait)
+                return self._view(submitted.record, live)
+        return await self.wait(caller, submitted.record.submission.id, wait or timedelta(0))
+
+    async def prediction(self, caller: Caller, prediction_id: PredictionId) -> PredictionView:
+        """A prediction as it is now.
+
+        Raises:
+            NotFound: There is none of that id, or none of the caller's.
+        """
+        record = await self._record(caller, prediction_id)
+        return self._view(record, self._parts.hub.find(prediction_id))
+
+    async def wait(self, caller: Caller, prediction_id: PredictionId, timeout: timedelta) -> PredictionView:
+        """A prediction once it has ended, or as it is when the time is up."""
+        record = await self._record(caller, prediction_id)
+        with self._using(record.submission) as live:
+            record = await self._record(caller, prediction_id)  # it may have ended before we were there to hear of it
+            if record.status.is_terminal:
+                return self._view(record, None)
+            await self._end_of(live, timeout)
+            return self._view(record, live)
+
+    async def follow(
+        self, caller: Caller, prediction_id: PredictionId, *, after: tuple[int, int] | None = None
+    ) -> AsyncIterator[list[Numbered]]:
+        """Its events in order until its end, as they come; an empty list is a sign of life.
+
+        Args:
+            after: Continue after this (attempt, number).
+        """
+        record = await self._record(caller, prediction_id)
+        with self._using(record.submission) as live:
+            record = await self._record(caller, prediction_id)
+            if record.status.is_terminal and not live.events:
+                start = after[1] + 1 if after is not None and after[0] == record.attempts else 0
+                events = enumerate(record.events[start:], start)
+                yield [Numbered(record.attempts, number, event) for number, event in events]
+                return
+            async for batch in self._parts.hub.follow(live, after=after, keep_alive=KEEP_ALIVE_SECONDS):
+                yield batch
+
+    async def predictions(self, caller: Caller, query: PredictionQuery) -> list[PredictionView]:
+        """Predictions, newest first; of the caller's own apps where it does not say which, and without what ended ones put out."""
+        if query.app is not None:
+            self._require_owned(caller, query.app.owner)
+        elif not caller.is_admin:
+            caller.require(Scope.CALL)
+            query = replace(query, owner=caller.owner)
+        records = await self._parts.store.queue.find(query)
+        return [self._view(record, self._parts.hub.find(record.submission.id)) for record in records]
+
+    async def cancel(self, caller: Caller, prediction_id: PredictionId) -> PredictionView:
+        """Cancel a prediction wherever it is. What has ended stays as it is.
+
+        A prediction that runs may take a moment to obey; see ``PredictionView.cancel_requested``.
+        """
+        await self._record(caller, prediction_id)
+        result = await self._parts.store.queue.cancel(prediction_id, now=self.clock.now())
+        if result is CancelResult.REQUESTED:
+            await self._parts.dispatcher.cancel(prediction_id)
+        elif result is CancelResult.CANCELED:
+            self._parts.dispatcher.ended_in_queue(prediction_id)
+        return await self.prediction(caller, prediction_id)
+
+    async def position(self, caller: Caller, prediction_id: PredictionId) -> int | None:
+        """How many are before it in its queue; ``None`` once it does not wait."""
+        await self._record(caller, prediction_id)
+        return await self._parts.store.queue.position(prediction_id)
+
+    async def load(self, caller: Caller) -> dict[RevisionId, Load]:
+        """What waits and runs, by revision."""
+        caller.require(Scope.CALL)
+        loads = await self._parts.store.queue.load()
+        known = {revision_id: self.catalog.find_revision(revision_id) for revision_id in loads}
+        return {key: load for key, load in loads.items() if (revision := known[key]) and caller.owns(revision.app.owner)}
+
+    # Apps and revisions
+
+    def apps(self, caller: Caller) -> list[App]:
+        """The apps that the caller may call."""
+        return [app for app in self.catalog.apps() if caller.may_call(app)]
+
+    def app(self, caller: Caller, name: AppName) -> App:
+        """An app that the caller may call.
+
+        Raises:
+            NotFound: There is none.
+        """
+        app = self.catalog.app(name)
+        if not caller.may_call(app):
+            raise NotFound("app", str(name))
+        return app
+
+    def revisions(self, caller: Caller, name: AppName) -> list[Revision]:
+        """An app's revisions, newest first."""
+        return self.catalog.revisions(self.app(caller, name).name)
+
+    def revision(self, caller: Caller, revision_id: RevisionId) -> Revision:
+        """A revision of an app that the caller may call."""
+        revision = self.catalog.revision(revision_id)
+        self.app(caller, revision.app)
+        return revision
+
+    async def create_app(self, caller: Caller, app: App) -> App:
+        """Add an app that nothing has been deployed to yet.
+
+        Raises:
+            BadRequest: There is one of that name.
+        """
+        caller.require(Scope.DEPLOY, app.name.owner)
+        if self.catalog.find_app(app.name) is not None:
+            raise BadRequest(f"there is an app '{app.name}' already")
+        await self.catalog.put_app(app)
+        await self._audit(caller, "app.create", str(app.name))
+        return app
+
+    async def change_app(self, caller: Caller, name: AppName, change: AppChange) -> App:
+        """Change an app's settings; at work at once, without a new revision.
+
+        Raises:
+            BadRequest: A setting is not one, or its value cannot be.
+        """
+        app = self._owned_app(caller, name)
+        given = {"resources": change.resources, "access": change.access, "description": change.description, "labels": change.labels}
+        changed = replace(app, **{key: value for key, value in given.items() if value is not None})
+        if change.scaling is not None:
+            changed = replace(changed, scaling=checked_scaling(changed.scaling, change.scaling))
+        await self.catalog.put_app(changed)
+        self._parts.scaling.wake()
+        names = [key for key, value in {**given, "scaling": change.scaling}.items() if value is not None]
+        await self._audit(caller, "app.change", str(name), ", ".join(names))
+        return changed
+
+    def deploy(self, caller: Caller, order: DeployOrder, archive: AsyncIterator[bytes]) -> AsyncIterator[DeployEvent]:
+        """Deploy an uploaded project; see ``Deployments.deploy``. What was deployed before serves on meanwhile, and if this fails."""
+        caller.require(Scope.DEPLOY, order.app.owner)
+        return self._parts.deployments.deploy(caller, order, archive)
+
+    async def roll_back(self, caller: Caller, name: AppName, revision_id: RevisionId | None = None) -> App:
+        """Let another revision answer, at once.
+
+        Args:
+            revision_id: Which; ``None`` is the one before the newest that answers now.
+
+        Raises:
+            BadRequest: There is none, or it is not ready.
+        """
+        app = self._owned_app(caller, name)
+        target = revision_id or self._before(app)
+        return await self._switch(caller, app, (Share(revision=target, percent=100),), "app.rollback")
+
+    async def split(self, caller: Caller, name: AppName, shares: Sequence[Share]) -> App:
+        """Share an app's requests between revisions, by percent.
+
+        Raises:
+            BadRequest: The percents do not add up to 100, or a revision is not ready.
+        """
+        app = self._owned_app(caller, name)
+        if sum(share.percent for share in shares) != 100 or any(share.percent < 0 for share in shares):
+            raise BadRequest("the percents must add up to 100, none of them negative")
+        return await self._switch(caller, app, tuple(share for share in shares if share.percent), "app.split")
+
+    async def remove_app(self, caller: Caller, name: AppName) -> None:
+        """Take an app out of service: cancel what waits, end its runners, forget it with all that belongs to it."""
+        app = self._owned_app(caller, name)
+        await self._parts.deployments.remove(app)
+        await self._audit(caller, "app.remove", str(name))
+
+    async def remove_revision(self, caller: Caller, revision_id: RevisionId) -> None:
+        """Forget a revision.
+
+        Raises:
+            BadRequest: It answers requests.
+        """
+        revision = self.catalog.revision(revision_id)
+        app = self._owned_app(caller, revision.app)
+        if revision_id in {share.revision for share in app.alias}:
+            raise BadRequest(
+                f"revision {revision.number} of '{app.name}' answers requests", hint="switch the app to another one first"
+            )
+        await self._parts.deployments.remove_revision(revision)
+        await self._audit(caller, "revision.remove", revision_id)
+
+    # Runners
+
+    def runners(self, caller: Caller) -> list[RunnerView]:
+        """The runners of the caller's apps, and for apps that want more and cannot have them, why."""
+        caller.require(Scope.CALL)
+        return [runner for runner in self._parts.runners.views() if caller.owns(runner.app.owner)]
+
+    def unplaced(self, caller: Caller) -> dict[AppName, str]:
+        """Apps that want a runner and get none now, and why."""
+        caller.require(Scope.CALL)
+        return {name: why for name, why in self._parts.scaling.unplaced.items() if caller.owns(name.owner)}
+
+    async def stop_runner(self, caller: Caller, runner_id: RunnerId, *, now: bool = False) -> None:
+        """End a runner, after its predictions or (``now``) at once; the autoscaler may start another."""
+        runner = self._parts.runners.find(runner_id)
+        if runner is None or not caller.owns(runner.app.owner):
+            raise NotFound("runner", runner_id)
+        caller.require(Scope.DEPLOY, runner.app.owner)
+        self._parts.scaling.end(runner, now=now)
+        await self._audit(caller, "runner.stop", runner_id)
+
+    def log(self, caller: Caller, name: AppName, *, follows: bool, lines: int = 100) -> AsyncIterator[str]:
+        """What an app's runners write outside of predictions: the latest lines, then, if it ``follows``, whatever comes."""
+        self._require_owned(caller, self.catalog.app(name).name.owner)
+        return self._parts.logs.read(name, follows=follows, lines=lines)
+
+    # Secrets
+
+    async def set_secret(self, caller: Caller, owner: str, app: AppName | None, name: str, value: str) -> None:
+        """Keep a secret; runners that start from now on get it as an environment variable."""
+        caller.require(Scope.DEPLOY, owner)
+        if not name.isidentifier() or not name.isascii():
+            raise BadRequest(f"'{name}' cannot be the name of an environment variable")
+        sealed = self._parts.vault.seal(value.encode())
+        secret = SealedSecret(owner=owner, app=app, name=name, sealed=sealed, updated_at=self.clock.now())
+        await self._parts.store.secrets.put_secret(secret)
+        await self._audit(caller, "secret.set", name, str(app or owner))
+
+    async def secrets(self, caller: Caller, owner: str) -> list[SealedSecret]:
+        """An owner's secrets; their values stay sealed."""
+        caller.require(Scope.DEPLOY, owner)
+        return await self._parts.store.secrets.secrets(owner)
+
+    async def remove_secret(self, caller: Caller, owner: str, app: AppName | None, name: str) -> None:
+        """Forget a secret.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        caller.require(Scope.DEPLOY, owner)
+        if not await self._parts.store.secrets.remove_secret(owner, app, name):
+            raise NotFound("secret", name)
+        await self._audit(caller, "secret.remove", name, str(app or owner))
+
+    # Files
+
+    async def upload(
+        self, caller: Caller, *, name: str, content_type: str | None, content: AsyncIterator[bytes], metadata: Mapping[str, Any]
+    ) -> StoredFile:
+        """Store a file of the caller's.
+
+        Raises:
+            FileTooLarge, QuotaExceeded: As the platform's options say.
+        """
+        caller.require(Scope.CALL)
+        now = self.clock.now()
+        new = NewFile(
+            owner=caller.owner,
+            name=name,
+            content_type=content_type,
+            origin=Origin.UPLOAD,
+            expires_at=now + self.options.keep_files,
+            metadata=metadata,
+        )
+        return await self.files.put(new, content, now=now, limit=self.options.file_bytes, quota=self.options.quota_bytes)
+
+    async def file(self, caller: Caller, file_id: FileId) -> StoredFile:
+        """One of the caller's files.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        stored = await self.files.get(file_id)
+        if stored is None or not caller.owns(stored.owner):
+            raise NotFound("file", file_id)
+        return stored
+
+    async def remove_file(self, caller: Caller, file_id: FileId) -> None:
+        """Delete one of the caller's files."""
+        await self.file(caller, file_id)
+        await self.files.remove(file_id)
+
+    # Webhook deliveries
+
+    async def deliveries(
+        self, caller: Caller, *, prediction: PredictionId | None = None, state: DeliveryState | None = None
+    ) -> list[Delivery]:
+        """Webhook deliveries, newest first: of one prediction, or of all, which needs an administrator's key."""
+        if prediction is None:
+            caller.require(Scope.ADMIN)
+        else:
+            await self._record(caller, prediction)
+        return await self._parts.store.deliveries.find(prediction=prediction, state=state)
+
+    async def resend(self, caller: Caller, delivery_id: DeliveryId) -> Delivery:
+        """Send a webhook again, now."""
+        delivery = await self._parts.store.deliveries.get(delivery_id)
+        if delivery is None:
+            raise NotFound("delivery", delivery_id)
+        await self._record(caller, delivery.prediction)
+        return await self._parts.webhooks.resend(delivery)
+
+    async def webhook_secrets(self, caller: Caller) -> list[str]:
+        """What webhooks are signed with, newest first."""
+        caller.require(Scope.CALL)
+        return await self._parts.webhooks.secrets()
+
+    # Inside
+
+    @contextlib.contextmanager
+    def _using(self, submission: Submission) -> Any:
+        with self._parts.hub.using(submission, streams=self._streams(submission)) as live:
+            yield live
+
+    def _streams(self, submission: Submission) -> bool:
+        return self._parts.dispatcher.streams(submission)
+
+    async def _end_of(self, live: Live, timeout: timedelta) -> None:
+        deadline = self.clock.monotonic() + timeout.total_seconds()
+        while not live.is_ended and (left := deadline - self.clock.monotonic()) > 0:
+            await live.changed(left)
+
+    def _view(self, record: Record, live: Live | None) -> PredictionView:
+        if live is not None and record.status.is_terminal and not live.is_ended:
+            live = None  # ended before anybody here saw it
+        if live is not None and live.attempt == 0 and not live.is_ended:
+            live = None  # watched, but not running here
+        if live is not None:
+            record = replace(record, attempts=max(record.attempts, live.attempt))
+        return view(record, live.prediction if live is not None else None, streams=self._streams(record.submission))
+
+    async def _record(self, caller: Caller, prediction_id: PredictionId) -> Record:
+        record = await self._parts.store.queue.get(prediction_id)
+        if record is None or not self._may_see(caller, record.submission):
+            raise NotFound("prediction", prediction_id)
+        return record
+
+    @staticmethod
+    def _may_see(caller: Caller, submission: Submission) -> bool:
+        return caller.owns(submission.app.owner) or submission.caller == caller.id
+
+    @staticmethod
+    def _require_owned(caller: Caller, owner: str) -> None:
+        if not caller.owns(owner):
+            raise Forbidden(f"only keys of '{owner}' may do this")
+
+    def _owned_app(self, caller: Caller, name: AppName) -> App:
+        app = self.app(caller, name)
+        caller.require(Scope.DEPLOY, name.owner)
+        return app
+
+    def _before(self, app: App) -> RevisionId:
+        current = self.catalog.latest(app)
+        for revision in self.catalog.revisions(app.name):
+            if revision.state is RevisionState.READY and (current is None or revision.number < current.number):
+                return revision.id
+        raise BadRequest(f"'{app.name}' has no earlier revision that is ready")
+
+    async def _switch(self, caller: Caller, app: App, shares: tuple[Share, ...], action: str) -> App:
+        for share in shares:
+            revision = self.catalog.revision(share.revision)
+            if revision.app != app.name or revision.state is not RevisionState.READY:
+                raise BadRequest(f"'{share.revision}' is no revision of '{app.name}' that is ready")
+        changed = await self._parts.deployments.switch(app, shares)
+        numbers = ", ".join(f"{self.catalog.revision(share.revision).number}: {share.percent} %" for share in shares)
+        await self._audit(caller, action, str(app.name), numbers)
+        return changed
+
+    async def _audit(self, caller: Caller, action: str, subject: str, detail: str = "") -> None:
+        line = AuditLine(at=self.clock.now(), actor=caller.id, action=action, subject=subject, detail=detail)
+        await self._parts.store.keys.add_audit_line(line)
+
+
+def checked_scaling(scaling: Scaling, change: Mapping[str, Any]) -> Scaling:
+    """Scaling with some settings changed.
+
+    Args:
+        change: By the names of ``Scaling``'s attributes.
+
+    Raises:
+        BadRequest: The result makes no sense.
+    """
+    unknown = sorted(set(change) - set(Scaling.__dataclass_fields__))
+    if unknown:
+        raise BadRequest(f"'{unknown[0]}' is no scaling setting", hint=f"there are {', '.join(Scaling.__dataclass_fields__)}")
+    changed = replace(scaling, **change)
+    if changed.min_runners < 0 or changed.max_runners < 0:
+        raise BadRequest("the number of runners cannot be negative")
+    if changed.min_runners > changed.max_runners:
+        raise BadRequest(f"the minimum of runners, {changed.min_runners}, is above the maximum, {changed.max_runners}")
+    if changed.concurrency is not None and changed.concurrency < 1:
+        raise BadRequest("the concurrency must be at least 1")
+    if changed.max_attempts < 1 or changed.queue_limit < 0 or changed.buffer < 0 or changed.buffer_percent < 0:
+        raise BadRequest("attempts must be at least 1, and queue limit and buffers not negative")
+    if changed.scaler_value <= 0:
+        raise BadRequest("the scaler's value must be above 0")
+    return changed
