@@ -69,5 +69,5 @@ class DeliveryStore(Protocol):
     ) -> list[Delivery]:
         """Deliveries, newest first."""
 
-    async def forget(self, *, created_before: datetime) -> int:
+    async def forget(self, *, created_before: datetime, limit: int = 1000) -> int:
         """Forget deliveries that are not pending; how many."""

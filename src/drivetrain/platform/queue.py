@@ -162,7 +162,7 @@ class Submitted:
     Attributes:
         record: The prediction: the new one, or the one accepted earlier under the same idempotency key.
         is_new: Whether this call made it.
-        claim: Set where a claimant was given, the prediction is new and nothing waits before it.
+        claim: Set where a claimant was given, the prediction is new and nothing of its revision and mode waits before it.
     """
 
     record: Record
@@ -237,8 +237,10 @@ class PredictionQuery:
 class QueueStore(Protocol):
     """Keeps predictions. Every method is one transaction: when it returns, what it did is on disk.
 
-    Order: within a revision, higher priority first, then by acceptance. A prediction that is released goes to the head of its
-    priority, where it was, once ``not_before`` has passed.
+    Order: within a revision, higher priority first, then by acceptance; where predictions and trainings are claimed apart, within
+    each of the two. A prediction that is released goes to the head of its priority, where it was, once ``not_before`` has passed.
+
+    A call that is canceled may have had its effect or may still have it.
     """
 
     async def submit(self, submission: Submission, *, queue_limit: int, claimant: Claimant | None = None) -> Submitted:
@@ -281,10 +283,15 @@ class QueueStore(Protocol):
     async def expire(self, *, now: datetime) -> list[PredictionId]:
         """End (as canceled) waiting predictions whose ``start_by`` has passed; at most 1,000 at once."""
 
-    async def reap(self, *, now: datetime | None, max_attempts: Mapping[AppName, int], default_max_attempts: int) -> list[Record]:
-        """Take back claims whose lease has run out, or all (``now=None``: at start, when no runner is left).
+    async def reap(
+        self, *, now: datetime, max_attempts: Mapping[AppName, int], default_max_attempts: int, lapsed_only: bool = True
+    ) -> list[Record]:
+        """Take back claims whose lease has run out, or all of them (``lapsed_only=False``: at start, when no runner is left).
 
         They wait again, except those that were to be canceled, which are, and those that have used up their attempts, which fail.
+
+        Returns:
+            The records of all that were taken back, as they are then.
         """
 
     async def get(self, prediction_id: PredictionId) -> Record | None:
@@ -294,16 +301,16 @@ class QueueStore(Protocol):
         """Predictions, newest first, without their events."""
 
     async def position(self, prediction_id: PredictionId) -> int | None:
-        """How many of the same revision are claimed before it; ``None`` if it does not wait. Counts no further than 10,000."""
+        """How many of the same revision and mode stand before it; ``None`` if it does not wait. Counts no further than 10,000."""
 
-    async def load(self) -> dict[RevisionId, Load]:
+    async def load(self, *, now: datetime) -> dict[RevisionId, Load]:
         """Of every revision of which something waits or runs. Cheap: kept as counts, not counted."""
 
-    async def next_due(self) -> datetime | None:
-        """When the next prediction that waits out a ``not_before`` becomes due, or the next ``start_by`` passes."""
+    async def next_due(self, *, now: datetime) -> datetime | None:
+        """When, after ``now``, the next prediction that waits out a ``not_before`` becomes due, or the next ``start_by`` passes."""
 
     async def remove_data(self, *, completed_before: datetime, limit: int = 1000) -> int:
         """Drop input and events of predictions that ended earlier; how many."""
 
     async def forget(self, *, completed_before: datetime, limit: int = 1000) -> list[PredictionId]:
-        """Forget predictions that ended earlier; their ids."""
+        """Forget predictions that ended earlier, and those of apps that were removed; their ids."""
