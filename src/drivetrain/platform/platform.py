@@ -210,7 +210,7 @@ class Platform:
     async def load(self, caller: Caller) -> dict[RevisionId, Load]:
         """What waits and runs, by revision."""
         caller.require(Scope.CALL)
-        loads = await self._parts.store.queue.load()
+        loads = await self._parts.store.queue.load(now=self._parts.clock.now())
         known = {revision_id: self.catalog.find_revision(revision_id) for revision_id in loads}
         return {key: load for key, load in loads.items() if (revision := known[key]) and caller.owns(revision.app.owner)}
 
@@ -272,7 +272,7 @@ class Platform:
         return changed
 
     def deploy(self, caller: Caller, order: DeployOrder, archive: AsyncIterator[bytes]) -> AsyncIterator[DeployEvent]:
-        """Deploy an uploaded project; see ``Deployments.deploy``. What was deployed before serves on meanwhile, and if this fails."""
+        """Deploy an uploaded project; see ``Deployments.deploy``. What was deployed before serves on meanwhile."""
         caller.require(Scope.DEPLOY, order.app.owner)
         return self._parts.deployments.deploy(caller, order, archive)
 
