@@ -18,6 +18,7 @@ from drivetrain.model.project import Mode
 from drivetrain.model.signature import Signature
 from drivetrain.serving.input_files import InputFileLimits, InputFiles
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
+from drivetrain.serving.outgoing import Reach
 from drivetrain.serving.run import Run
 from drivetrain.serving.server import ModelServer, PredictionRequest, ServerOptions, serving
 from drivetrain.serving.supervisor import Supervisor, SupervisorHooks, SupervisorOptions
@@ -45,7 +46,9 @@ class _Driver:
         )
         # One ended prediction is kept while its files are copied; a batch need not keep them all.
         options = ServerOptions(keep=1, shutdown_grace=timedelta(seconds=5))
-        server = ModelServer(supervisor, options, InputFiles(InputFileLimits(allow_private=True)), mode=self._order.mode)
+        server = ModelServer(
+            supervisor, options, InputFiles(InputFileLimits(reach=Reach(allow_private=True))), mode=self._order.mode
+        )
         with self._interruptible(server):
             async with serving(server, launched):
                 await supervisor.ready()

@@ -70,7 +70,11 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     metavar="N",
     help="How many predictions a worker runs before a fresh one replaces it. [default: no limit]",
 )
-@click.option("--upload-url", metavar="URL", help="Where output files are uploaded to, instead of being put into answers.")
+@click.option(
+    "--upload-url",
+    metavar="URL",
+    help="Where output files are uploaded to, instead of being put into answers; {id} in it is the prediction's id.",
+)
 @click.option(
     "--allow-private-addresses", "allow_private", is_flag=True, help="Let URLs in requests lead to private and local addresses."
 )
@@ -148,9 +152,10 @@ def command(
         environ = {**opening.settings.environ, **opening.project.environment.variables, **opening.variables}
         # With several workers even the first may need variables of its own, which the supervisor knows.
         launched = launch(worker_command) if workers == 1 else None  # the model loads while we import the server
-        from drivetrain.cli.serving import ServeOptions, serve
+        from drivetrain.cli.serving import ServeOptions, TerminalAudience, serve
         from drivetrain.serving.devices import available_devices
         from drivetrain.serving.http.application import HttpOptions
+        from drivetrain.serving.outgoing import Reach
         from drivetrain.serving.server import ServerOptions
         from drivetrain.serving.supervisor import SupervisorOptions
 
@@ -172,12 +177,12 @@ def command(
                 cors_origin=cors_origin,
             ),
             webhooks=_webhook_options(environ),
-            allow_private=allow_private,
+            reach=Reach(allow_private=allow_private),
             reloads=reloads,
             ignores_sigterm=ignores_sigterm,
-            logs_json=not terminal.is_interactive and environ.get("LOG_FORMAT") != "console",
         )
-        return serve(worker_command, launched, listener, options, terminal)
+        logs_json = not terminal.is_interactive and environ.get("LOG_FORMAT") != "console"
+        return serve(worker_command, launched, listener, options, terminal, TerminalAudience(terminal, logs_json=logs_json))
 
 
 def _duration(seconds: float | None) -> timedelta | None:

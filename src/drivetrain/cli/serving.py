@@ -6,23 +6,25 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 
 from drivetrain.cli.summary_log import SummaryLog
 from drivetrain.cli.terminal import Terminal
 from drivetrain.dialects.cog.static_reading import read_statically
+from drivetrain.model.prediction import Prediction
 from drivetrain.model.project import Mode
+from drivetrain.model.signature import Signature
 from drivetrain.serving.http.application import Application, HttpOptions
 from drivetrain.serving.http.connection import Connection
 from drivetrain.serving.http.rendering import render_prediction
 from drivetrain.serving.input_files import InputFileLimits, InputFiles
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
-from drivetrain.serving.outgoing import Outgoing
+from drivetrain.serving.outgoing import Outgoing, Reach
 from drivetrain.serving.server import ModelServer, ServerOptions
 from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHooks, SupervisorOptions
 from drivetrain.serving.trainings import TrainingServer
@@ -48,28 +50,86 @@ class ServeOptions:
         server: How many predictions to take.
         http: How to speak HTTP.
         webhooks: How to notify.
-        allow_private: Whether URLs in requests may lead to private addresses.
+        reach: Whom to talk to on behalf of requests.
         reloads: Whether a changed source file restarts the worker.
         ignores_sigterm: Whether only ``POST /shutdown`` ends the server.
-        logs_json: Whether the summary of a prediction is a line of JSON, for programs, or one for people.
     """
 
     supervisor: SupervisorOptions
     server: ServerOptions
     http: HttpOptions
     webhooks: WebhookOptions
-    allow_private: bool
+    reach: Reach
     reloads: bool
     ignores_sigterm: bool
-    logs_json: bool
+
+
+class Audience(Protocol):
+    """Who wants to know how the model is, and what became of predictions. Called in the event loop."""
+
+    def loaded(self, signature: Signature) -> None:
+        """The author's code has been imported."""
+
+    def settled(self, supervisor: Supervisor) -> bool:
+        """A start (or a reload) has ended, in readiness or in failure. Whether to go on serving."""
+
+    def defunct(self) -> bool:
+        """No worker is left, and none will be started. Whether to go on serving."""
+
+    def ended(self, prediction: Prediction) -> None:
+        """A prediction or training has ended."""
+
+    def of_trainings(self) -> Audience:
+        """Who wants to know the same of the project's trainings, which have a worker of their own."""
+
+
+class TerminalAudience:
+    """Tells people on a terminal, or programs that read its lines.
+
+    Args:
+        terminal: Where to.
+        logs_json: Whether the summary of a prediction is a line of JSON, for programs, or one for people.
+    """
+
+    def __init__(self, terminal: Terminal, *, logs_json: bool) -> None:
+        self._terminal = terminal
+        self.ended = SummaryLog(terminal, as_json=logs_json).tell
+
+    def loaded(self, signature: Signature) -> None:
+        """Implements ``Audience``."""
+
+    def settled(self, supervisor: Supervisor) -> bool:
+        """Implements ``Audience``."""
+        setup = supervisor.setup
+        if setup.failure is not None:
+            self._terminal.error(
+                f"set-up failed: {setup.failure.message}", hint="/health-check keeps the log; mend the project and start again"
+            )
+        elif supervisor.state is ModelState.READY and setup.completed_at is not None:
+            seconds = (setup.completed_at - setup.started_at).total_seconds()
+            self._terminal.note(f"Ready after {seconds:.1f} s")
+        return True
+
+    def defunct(self) -> bool:
+        """Implements ``Audience``; the health check says so for as long as somebody asks."""
+        return True
+
+    def of_trainings(self) -> Audience:
+        """Implements ``Audience``."""
+        return self
 
 
 def serve(
-    command: WorkerCommand, launched: LaunchedWorker | None, listener: socket.socket, options: ServeOptions, terminal: Terminal
+    command: WorkerCommand,
+    launched: LaunchedWorker | None,
+    listener: socket.socket,
+    options: ServeOptions,
+    terminal: Terminal,
+    audience: Audience,
 ) -> int:
-    """Serve until SIGINT, SIGTERM or ``POST /shutdown``; the exit status."""
+    """Serve until SIGINT, SIGTERM or ``POST /shutdown``, or until the audience has had enough; the exit status."""
     with _event_loop() as loop:
-        return loop.run_until_complete(_serve(command, launched, listener, options, terminal))
+        return loop.run_until_complete(_serve(command, launched, listener, options, terminal, audience))
 
 
 @contextlib.contextmanager
@@ -85,11 +145,16 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 async def _serve(
-    command: WorkerCommand, launched: LaunchedWorker | None, listener: socket.socket, options: ServeOptions, terminal: Terminal
+    command: WorkerCommand,
+    launched: LaunchedWorker | None,
+    listener: socket.socket,
+    options: ServeOptions,
+    terminal: Terminal,
+    audience: Audience,
 ) -> int:
-    server = _model_server(command, options, terminal)
-    trainings = _trainings(command, options, terminal)
-    outgoing = Outgoing(allow_private=options.allow_private)
+    server = _model_server(command, options, terminal, audience, end=lambda: http.stop())  # noqa: PLW0108 (made below)
+    trainings = _trainings(command, options, terminal, audience)
+    outgoing = Outgoing(options.reach)
     webhooks = Webhooks(options.webhooks, client=outgoing.client, render=render_prediction, problem=terminal.warn)
     tracing = _tracing(command, terminal)
     application = Application(
@@ -113,8 +178,9 @@ async def _serve(
     )
     servers = [server, trainings.server] if trainings is not None else [server]
     http = _HttpServer(config, servers)
-    host, port = listener.getsockname()[:2]
-    terminal.note(f"Listening on http://{_shown_host(host)}:{port}")
+    if listener.family != socket.AF_UNIX:  # where it listens on a path, somebody has thought of the path
+        host, port = listener.getsockname()[:2]
+        terminal.note(f"Listening on http://{_shown_host(host)}:{port}")
     # Left in the opposite order: predictions end, then they are told, then the connections are closed and the files deleted.
     async with contextlib.AsyncExitStack() as stack:
         for each in servers:
@@ -132,15 +198,18 @@ async def _serve(
     return 0
 
 
-def _model_server(command: WorkerCommand, options: ServeOptions, terminal: Terminal) -> ModelServer:
-    supervisor = Supervisor(
-        command,
-        options.supervisor,
-        SupervisorHooks(log=lambda log: terminal.text(log.data), settled=lambda: _tell_state(supervisor, terminal)),
+def _model_server(
+    command: WorkerCommand, options: ServeOptions, terminal: Terminal, audience: Audience, *, end: Callable[[], None]
+) -> ModelServer:
+    hooks = SupervisorHooks(
+        approve=audience.loaded,
+        log=lambda log: terminal.text(log.data),
+        settled=lambda: None if audience.settled(supervisor) else end(),
+        defunct=lambda: None if audience.defunct() else end(),
     )
-    input_files = InputFiles(InputFileLimits(allow_private=options.allow_private))
-    summarise = SummaryLog(terminal, as_json=options.logs_json).tell
-    return ModelServer(supervisor, options.server, input_files, mode=command.mode, ended=summarise)
+    supervisor = Supervisor(command, options.supervisor, hooks)
+    input_files = InputFiles(InputFileLimits(reach=options.reach))
+    return ModelServer(supervisor, options.server, input_files, mode=command.mode, ended=audience.ended)
 
 
 def _tracing(command: WorkerCommand, terminal: Terminal) -> Tracing | None:
@@ -157,7 +226,7 @@ def _tracing(command: WorkerCommand, terminal: Terminal) -> Tracing | None:
     return Tracing(command.project.root.name)
 
 
-def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal) -> TrainingServer | None:
+def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal, audience: Audience) -> TrainingServer | None:
     """The project's trainings, if it has any and predictions are served."""
     reference = command.project.train
     if reference is None or command.mode is Mode.TRAIN:
@@ -166,7 +235,9 @@ def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal
     version = project.environment.python_version
     reading = read_statically(project.root, reference.file, reference.name, Mode.TRAIN.value, python_version=version)
     one_worker = replace(options, supervisor=replace(options.supervisor, workers=1, concurrency=None))
-    return TrainingServer(_model_server(replace(command, mode=Mode.TRAIN), one_worker, terminal), reading.signature)
+    # Trainings that cannot be set up do not end the server of predictions.
+    server = _model_server(replace(command, mode=Mode.TRAIN), one_worker, terminal, audience.of_trainings(), end=lambda: None)
+    return TrainingServer(server, reading.signature)
 
 
 class _HttpServer(uvicorn.Server):
@@ -221,17 +292,6 @@ async def _reloading(options: ServeOptions, supervisor: Supervisor, root: Path, 
         yield
     finally:
         task.cancel()
-
-
-def _tell_state(supervisor: Supervisor, terminal: Terminal) -> None:
-    setup = supervisor.setup
-    if setup.failure is not None:
-        terminal.error(
-            f"set-up failed: {setup.failure.message}", hint="/health-check keeps the log; mend the project and start again"
-        )
-    elif supervisor.state is ModelState.READY and setup.completed_at is not None:
-        seconds = (setup.completed_at - setup.started_at).total_seconds()
-        terminal.note(f"Ready after {seconds:.1f} s")
 
 
 async def _reload_on_change(supervisor: Supervisor, root: Path, terminal: Terminal) -> None:

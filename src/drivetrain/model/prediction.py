@@ -119,10 +119,12 @@ class Failure:
     Attributes:
         message: One readable sentence, once.
         traceback: The author's frames of the traceback, if the code raised.
+        worker_lost: Whether the code did not fail by itself: the worker died, or was ended, while it ran.
     """
 
     message: str
     traceback: str | None = None
+    worker_lost: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

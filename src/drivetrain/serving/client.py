@@ -10,23 +10,23 @@ from weakref import WeakValueDictionary
 import httpx
 
 from drivetrain import __version__
-from drivetrain.serving.outgoing import Address, AddressRefused, is_public
+from drivetrain.serving.outgoing import Address, AddressRefused, Reach, is_public
 
 _CONNECTIONS_PER_HOST = 16
 _WAIT_SECONDS = 30.0
 
 
-def make_client(*, allow_private: bool, redirects: int = 10) -> httpx.AsyncClient:
+def make_client(reach: Reach, *, redirects: int = 10) -> httpx.AsyncClient:
     """A client that keeps connections open.
 
     Args:
-        allow_private: Whether private and local addresses may be talked to.
+        reach: Whom it may talk to.
         redirects: Hops that a request may take.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
     transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(limits=limits)
-    if not allow_private:
-        transport = _PublicOnly(transport)
+    if not reach.allow_private:
+        transport = _PublicOnly(transport, trusted=httpx.URL(reach.trusted_url) if reach.trusted_url is not None else None)
     return httpx.AsyncClient(
         transport=_Fair(transport),
         follow_redirects=redirects > 0,
@@ -61,10 +61,13 @@ class _Fair(httpx.AsyncBaseTransport):
 class _PublicOnly(httpx.AsyncBaseTransport):
     """Resolves the host itself and connects to the address it has looked at: a name cannot change its mind in between."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, inner: httpx.AsyncBaseTransport, *, trusted: httpx.URL | None) -> None:
         self._inner = inner
+        self._trusted = trusted
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._trusted is not None and _is_below(request.url, self._trusted):
+            return await self._inner.handle_async_request(request)
         host = request.url.host
         address = await _public_address(host, request.url.port or (443 if request.url.scheme == "https" else 80))
         request.extensions = {**request.extensions, "sni_hostname": host}
@@ -73,6 +76,13 @@ class _PublicOnly(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _is_below(url: httpx.URL, top: httpx.URL) -> bool:
+    if (url.scheme, url.host, url.port) != (top.scheme, top.host, top.port):
+        return False
+    # Steps upwards have been resolved by now, but not those that are quoted, which the server may unquote first.
+    return url.path.startswith(top.path.rstrip("/") + "/") and not any(step in ("..", ".") for step in url.path.split("/"))
 
 
 async def _public_address(host: str, port: int) -> Address:

@@ -80,7 +80,7 @@ class EventStream:
     async def _encode_event(self, event: Event) -> bytes:
         match event:
             case Started():
-                return _event("start", {"id": self._run.id, "status": "processing"})
+                return _event("start", {"id": self._run.id, "status": "processing", "started_at": event.at.isoformat()})
             case Output():
                 self._outputs += 1
                 return _event("output", {"chunk": await self._render_value(event.output), "index": self._outputs - 1})

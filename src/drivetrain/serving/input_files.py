@@ -8,7 +8,7 @@ import binascii
 import shutil
 import urllib.parse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,6 +17,7 @@ from drivetrain.model.errors import BadRequest, OutsideFailed
 from drivetrain.model.examination import write_location
 from drivetrain.model.inputs import FilePlace
 from drivetrain.serving.media_type import guess_suffix
+from drivetrain.serving.outgoing import Reach
 
 if TYPE_CHECKING:
     import httpx
@@ -37,13 +38,13 @@ class InputFileLimits:
         size: Bytes in one file.
         time: From the first request to the last byte of one file.
         redirects: Hops of one download.
-        allow_private: Whether private and local addresses may be downloaded from.
+        reach: Where may be downloaded from.
     """
 
     size: int = 16 * 1024**3
     time: timedelta = timedelta(minutes=30)
     redirects: int = 10
-    allow_private: bool = False
+    reach: Reach = field(default_factory=Reach)
 
 
 class InputFiles:
@@ -131,7 +132,7 @@ class InputFiles:
         if self._client is None:
             from drivetrain.serving.client import make_client
 
-            self._client = make_client(allow_private=self._limits.allow_private, redirects=self._limits.redirects)
+            self._client = make_client(self._limits.reach, redirects=self._limits.redirects)
         return self._client
 
 

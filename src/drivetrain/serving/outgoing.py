@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from drivetrain.model.errors import BadRequest
@@ -41,15 +42,28 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """Whom a server talks to by itself.
+
+    Attributes:
+        allow_private: Whether private and local addresses may be talked to.
+        trusted_url: What is below this URL may be talked to whatever its address.
+    """
+
+    allow_private: bool = False
+    trusted_url: str | None = None
+
+
 class Outgoing:
     """Owns the client for what a server sends by itself, made (and imported) when first needed.
 
     Args:
-        allow_private: Whether private and local addresses may be talked to.
+        reach: Whom it may talk to.
     """
 
-    def __init__(self, *, allow_private: bool) -> None:
-        self._allow_private = allow_private
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
         self._client: httpx.AsyncClient | None = None
 
     def client(self) -> httpx.AsyncClient:
@@ -57,7 +71,7 @@ class Outgoing:
         if self._client is None:
             from drivetrain.serving.client import make_client
 
-            self._client = make_client(allow_private=self._allow_private)
+            self._client = make_client(self._reach)
         return self._client
 
     @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ class Registry:
     """Runs by id. A run that has ended is kept until it is too old, too many have ended since, or they take too much memory.
 
     Args:
-        keep: How many ended runs to keep.
+        keep: How many ended runs to keep; the latest is kept in any case, unless this is 0.
         keep_for: How long to keep one.
         keep_bytes: How much memory those kept may take.
     """
@@ -37,7 +37,7 @@ class Registry:
         del self._open[run.id]
         self._ended[run.id] = run
         self._weight += run.weight
-        while self._must_forget(oldest := next(iter(self._ended.values())), run, now):
+        while self._ended and self._must_forget(oldest := next(iter(self._ended.values())), run, now):
             self._forget(oldest)
 
     def get(self, run_id: str) -> Run | None:
@@ -63,7 +63,7 @@ class Registry:
 
     def _must_forget(self, oldest: Run, latest: Run, now: datetime) -> bool:
         if oldest is latest:
-            return False
+            return self._keep == 0
         completed_at = oldest.prediction.completed_at
         is_too_much = len(self._ended) > self._keep or self._weight > self._keep_bytes
         return is_too_much or (completed_at is not None and now - completed_at > self._keep_for)

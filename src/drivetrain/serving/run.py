@@ -8,6 +8,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -112,14 +113,15 @@ class Run:
         """End the prediction now, unless it has ended."""
         self.apply(Completed(status=status, at=now(), failure=failure))
 
-    def fail(self, message: str) -> None:
+    def fail(self, message: str, *, worker_lost: bool = False) -> None:
         """End the prediction as failed, unless it has ended."""
-        self.complete(Status.FAILED, Failure(message=message))
+        self.complete(Status.FAILED, Failure(message=message, worker_lost=worker_lost))
 
     def events_from(self, number: int) -> tuple[int, list[Event]]:
         """Events from a number on, and how many of those asked for are no longer kept."""
         first = self.prediction.event_count - len(self._events)
-        return max(0, first - number), list(self._events)[max(0, number - first) :]
+        latest = list(islice(reversed(self._events), max(0, self.prediction.event_count - max(first, number))))
+        return max(0, first - number), latest[::-1]  # counted from the end: readers ask for the last few of many
 
     def add_watcher(self, watcher: Watcher) -> None:
         """Have ``watcher`` called with every event from now on, in order, in the event loop."""

@@ -188,7 +188,7 @@ class ModelServer:
             await asyncio.wait(self._preparing)
         await self.supervisor.stop(_WORKER_GRACE if all_finished else timedelta(0))
         for run in self._registry.under_way():  # its worker is done, but its files are still being uploaded
-            run.fail("The model server was shut down before this prediction had ended.")
+            run.fail("The model server was shut down before this prediction had ended.", worker_lost=True)
         await self._input_files.aclose()
 
     def hurry(self) -> None:
@@ -261,7 +261,7 @@ class ModelServer:
         except DrivetrainError as error:
             run.fail(error.message)
         except asyncio.CancelledError:
-            run.fail("The model server was shut down before this prediction started.")
+            run.fail("The model server was shut down before this prediction started.", worker_lost=True)
             raise
         except Exception:
             run.fail("Its input files could not be brought: the server has a fault, and its log says more.")

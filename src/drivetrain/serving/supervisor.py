@@ -89,11 +89,13 @@ class SupervisorHooks:
             ``ready``.
         log: Text of a worker that belongs to no prediction.
         settled: Called when a start (or a reload) has ended, in readiness or in failure.
+        defunct: Called when no worker is left and none will be started.
     """
 
     approve: Callable[[Signature], None] = field(default=lambda _signature: None)
     log: Callable[[Log], None] = field(default=lambda _log: None)
     settled: Callable[[], None] = field(default=lambda: None)
+    defunct: Callable[[], None] = field(default=lambda: None)
 
 
 class Supervisor:
@@ -165,7 +167,7 @@ class Supervisor:
     def submit(self, run: Run) -> None:
         """Run a prediction as soon as a slot is free, after those submitted before."""
         if self.state in (ModelState.DEFUNCT, ModelState.STOPPED):
-            run.fail(f"The model is {self.state.value}.")
+            run.fail(f"The model is {self.state.value}.", worker_lost=True)
             return
         run.waiting_since = asyncio.get_running_loop().time()
         self._waiting.append(run)
@@ -216,7 +218,7 @@ class Supervisor:
         self._settled.set()
         self._cancel_timers()
         while self._waiting:
-            self._waiting.popleft().fail("The model server was shut down before this prediction started.")
+            self._waiting.popleft().fail("The model server was shut down before this prediction started.", worker_lost=True)
         await self._end_workers(grace)
 
     def kill(self) -> None:
@@ -327,7 +329,8 @@ class Supervisor:
         if self.state is ModelState.READY:
             self.state = ModelState.DEFUNCT
         while self._waiting:
-            self._waiting.popleft().fail("The model's worker died and could not be started again.")
+            self._waiting.popleft().fail("The model's worker died and could not be started again.", worker_lost=True)
+        self._hooks.defunct()
 
     def _replace_worker(self) -> None:
         try:

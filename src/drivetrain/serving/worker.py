@@ -252,9 +252,9 @@ class Worker:
             if run.cancel_requested:
                 run.complete(Status.CANCELED)
             elif self.was_told_to_stop or self._was_killed:
-                run.fail("The model server ended its worker before this prediction had ended.")
+                run.fail("The model server ended its worker before this prediction had ended.", worker_lost=True)
             else:
-                run.fail(_crash_message(ending))
+                run.fail(_crash_message(ending), worker_lost=True)
         if self._health is not None:
             self._health.set_result(HealthReport(healthy=False, message=f"the worker {ending}"))
             self._health = None

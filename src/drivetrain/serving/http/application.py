@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from drivetrain import __version__
 from drivetrain.dialects.cog.openapi import openapi_document
@@ -20,7 +20,7 @@ from drivetrain.serving.http.docs_page import DOCS_PAGE
 from drivetrain.serving.http.exchange import ClientGone, Exchange, HttpError, Receive, Scope, Send
 from drivetrain.serving.http.form import Form, is_form
 from drivetrain.serving.http.health import describe_health
-from drivetrain.serving.http.rendering import render_prediction, render_value
+from drivetrain.serving.http.rendering import render_ending, render_prediction, render_value
 from drivetrain.serving.http.request import ParsedRequest, parse_delivery, parse_request
 from drivetrain.serving.http.waiting import Outcome, wait_for_end
 from drivetrain.serving.outgoing import AddressRefused
@@ -48,7 +48,7 @@ class HttpOptions:
 
     Attributes:
         body_limit: Bytes a request's body may have.
-        upload_url: Where output files are uploaded to, instead of being put into answers.
+        upload_url: Where output files are uploaded to, instead of being put into answers; ``{id}`` in it is the prediction's id.
         streams_everything: Whether every iterator may be streamed, or only what the author marked with ``@streaming``, as in Cog.
         cors_origin: Origin of pages that may call the API from a browser; ``*`` is every one.
     """
@@ -162,7 +162,7 @@ class Application:
         if form is not None:
             run.at_end(form.discard)
         if parsed.delivery.is_stream:
-            await self._stream(run, exchange, server)
+            await self._stream(run, exchange, server, is_minimal=parsed.delivery.is_minimal)
             return
         with run.kept():
             with run.attended():
@@ -178,7 +178,8 @@ class Application:
         if parsed.output_file_prefix is not None:
             run.passage = UploadPassage(run, self._uploader, Target(url=parsed.output_file_prefix, as_form=True))
         elif self._options.upload_url is not None:
-            run.passage = UploadPassage(run, self._uploader, Target(url=self._options.upload_url))
+            url = self._options.upload_url.replace("{id}", quote(run.id, safe=""))
+            run.passage = UploadPassage(run, self._uploader, Target(url=url))
         if parsed.webhook is not None:
             self._webhooks.follow(run, parsed.webhook)
         if self._tracing is not None:
@@ -191,9 +192,9 @@ class Application:
         if not (self._options.streams_everything or (signature.streaming and server.mode is Mode.PREDICT)):
             raise HttpError(406, "this model's output is not streamed")
 
-    async def _stream(self, run: Run, exchange: Exchange, server: ModelServer) -> None:
+    async def _stream(self, run: Run, exchange: Exchange, server: ModelServer, *, is_minimal: bool) -> None:
         with run.attended():
-            stayed = await exchange.stream(_stream_of(run), b"text/event-stream")
+            stayed = await exchange.stream(_stream_of(run, is_minimal=is_minimal), b"text/event-stream")
         if not stayed:
             server.leave(run)
 
@@ -266,8 +267,8 @@ async def _read_form(form: Form, exchange: Exchange, server: ModelServer) -> dic
     return {"input": parse_text(signature, form.texts) if signature is not None else {}}
 
 
-def _stream_of(run: Run) -> AsyncIterator[bytes]:
-    return EventStream(run, render=render_prediction, render_value=render_value).chunks()
+def _stream_of(run: Run, *, is_minimal: bool = False) -> AsyncIterator[bytes]:
+    return EventStream(run, render=render_ending if is_minimal else render_prediction, render_value=render_value).chunks()
 
 
 async def _render(run: Run, server: ModelServer) -> dict[str, Any]:

@@ -35,6 +35,20 @@ async def render_prediction(prediction: Prediction) -> dict[str, Any]:
     }
 
 
+async def render_ending(prediction: Prediction) -> dict[str, Any]:
+    """How a prediction ended, for whoever has followed its events and need not be told them again."""
+    failure = prediction.failure
+    return {
+        "id": prediction.id,
+        "status": prediction.status.value,
+        "error": failure.message if failure else None,
+        "traceback": failure.traceback if failure else None,
+        "worker_lost": failure.worker_lost if failure else False,
+        "started_at": _render_time(prediction.started_at),
+        "completed_at": _render_time(prediction.completed_at),
+    }
+
+
 async def _render_output(prediction: Prediction) -> Any:
     outputs = prediction.outputs
     if prediction.status is Status.CANCELED and not prediction.streams:

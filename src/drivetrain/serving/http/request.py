@@ -29,10 +29,12 @@ class Delivery:
     Attributes:
         is_stream: As server-sent events.
         wait: How long to wait for the end before answering with what is known; ``None`` waits for the end.
+        is_minimal: Without repeating at the end of a stream what the stream has told (``return=minimal`` of RFC 7240).
     """
 
     is_stream: bool
     wait: timedelta | None
+    is_minimal: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ def parse_delivery(exchange: Exchange) -> Delivery:
         seconds: timedelta | None = timedelta(seconds=int(wait[1]))
     else:
         seconds = timedelta(0) if "respond-async" in preferences else None
-    return Delivery(is_stream="text/event-stream" in accepted, wait=seconds)
+    return Delivery(is_stream="text/event-stream" in accepted, is_minimal="return=minimal" in preferences, wait=seconds)
 
 
 def _id(fields: dict[str, Any], url_id: str) -> str:
