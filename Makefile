@@ -38,7 +38,8 @@ lint: $(STAMP) ## format, lint, layers and types, without changing anything
 types: $(STAMP) ## types alone
 	@$(BIN)/mypy
 
-test: $(STAMP) ## all tests
+test: $(STAMP) ## all tests; as root, installs the container tools that some of them need
+	@scripts/test_tools.sh
 	@$(BIN)/python -m pytest
 
 test-quick: $(STAMP) ## the tests that take seconds

@@ -7,6 +7,8 @@ import contextlib
 import functools
 import os
 import queue
+import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -172,3 +174,66 @@ def make_project():
 def project(tmp_path):
     """Make a project from a predictor's source."""
     return functools.partial(_make_project, tmp_path)
+
+
+class RegistryServer:
+    """Debian's registry, on a port of its own, with its content below a directory."""
+
+    #: What `htpasswd -B` makes of the user alice with the password wonderland.
+    ACCOUNTS = "alice:$2b$05$lwuhBWCZNBmxn.YGW5vZLeHUDCpOlYTazdobcq2j048ZD3dIq/aMu\n"
+    #: Debian has it in a package of this name.
+    PROGRAM = shutil.which("docker-registry")
+
+    def __init__(self, directory, *, has_accounts=False):
+        self.directory = directory
+        directory.mkdir(parents=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.host = f"localhost:{port}"
+        (directory / "accounts").write_text(self.ACCOUNTS)
+        auth = f"auth: {{htpasswd: {{realm: test, path: {directory}/accounts}}}}" if has_accounts else ""
+        (directory / "config.yml").write_text(
+            textwrap.dedent(
+                f"""\
+                version: 0.1
+                log: {{accesslog: {{disabled: true}}, level: error}}
+                storage: {{filesystem: {{rootdirectory: {directory}/content}}, delete: {{enabled: true}}}}
+                http: {{addr: "127.0.0.1:{port}"}}
+                {auth}
+                """
+            )
+        )
+
+    def __enter__(self):
+        self._log = (self.directory / "log").open("wb")
+        command = [self.PROGRAM, "serve", str(self.directory / "config.yml")]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
+        host, _, port = self.host.partition(":")
+        while True:
+            assert self._process.poll() is None, (self.directory / "log").read_text()
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, int(port)), 5):
+                return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait(60)
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def registry_server(tmp_path_factory):
+    """A registry that anybody may read and write."""
+    if RegistryServer.PROGRAM is None:
+        pytest.skip("there is no docker-registry on this machine; scripts/test_tools.sh installs it")
+    with RegistryServer(tmp_path_factory.mktemp("registry") / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def guarded_registry_server(tmp_path):
+    """A registry that wants a user: alice, with the password wonderland."""
+    if RegistryServer.PROGRAM is None:
+        pytest.skip("there is no docker-registry on this machine; scripts/test_tools.sh installs it")
+    with RegistryServer(tmp_path / "guarded", has_accounts=True) as server:
+        yield server

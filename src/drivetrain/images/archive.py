@@ -1,0 +1,227 @@
+"""Write layers: archives that are the same for the same content, whatever the machine, the user or the day.
+
+Names are sorted, owners are root, modes are one of two, and every time is the same. A layer goes from disk to disk in a stream,
+so that one larger than memory costs no more memory than a small one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from drivetrain.images.descriptor import LAYER, Descriptor
+from drivetrain.images.digest import BLOCK, Hashing, Sink
+from drivetrain.images.image import Layer
+from drivetrain.images.store import ImageStore
+from drivetrain.model.errors import OutsideFailed
+
+#: The first of January 1980. Zip archives cannot hold an earlier time, and packing files of an image into one is common.
+EPOCH_SECONDS = 315532800
+EPOCH = "1980-01-01T00:00:00Z"
+
+_ZSTD_LEVEL = 3
+#: zlib's fastest levels are several times faster than its default, and a tenth larger.
+_GZIP_LEVEL = 4
+
+
+class Compression(Enum):
+    """How a layer is compressed: what its media type ends in."""
+
+    NONE = ""
+    GZIP = "+gzip"
+    ZSTD = "+zstd"
+
+
+class Kind(Enum):
+    """What an entry is."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "link"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Something that a layer holds.
+
+    Attributes:
+        name: Its path in the image, without a slash at the beginning.
+        kind: What it is.
+        source: File to read the content from.
+        content: The content itself, where there is no file.
+        target: What a symbolic link says.
+        executable: Whether the file may be run.
+        owner: Numeric user and group.
+    """
+
+    name: str
+    kind: Kind = Kind.FILE
+    source: Path | None = None
+    content: bytes = b""
+    target: str = ""
+    executable: bool = False
+    owner: int = 0
+
+
+def file(name: str, content: str | bytes, *, executable: bool = False) -> Entry:
+    """A file with the given content."""
+    return Entry(name=name, content=content.encode() if isinstance(content, str) else content, executable=executable)
+
+
+def link(name: str, target: str) -> Entry:
+    """A symbolic link."""
+    return Entry(name=name, kind=Kind.LINK, target=target)
+
+
+def directory(name: str, *, owner: int = 0) -> Entry:
+    """A directory; those above files need not be named."""
+    return Entry(name=name, kind=Kind.DIRECTORY, owner=owner)
+
+
+def write_layer(entries: Iterable[Entry], store: ImageStore, *, compression: Compression, made_by: str) -> Layer:
+    """Write a layer into a store.
+
+    Raises:
+        OutsideFailed: A file cannot be read, or changed while it was; the disk is full.
+    """
+    with store.writer() as blob:
+        outer = Hashing(blob)
+        with _compressing(outer, compression) as compressor:
+            inner = Hashing(compressor)
+            _write_archive(entries, inner)
+        descriptor = Descriptor(media_type=LAYER + compression.value, digest=outer.digest, size=outer.size)
+        blob.commit(descriptor.digest)
+    return Layer(descriptor=descriptor, diff_id=inner.digest, made_by=made_by)
+
+
+def files_below(root: Path, prefix: str) -> Iterator[Entry]:
+    """Entries for all that is in a directory, below ``prefix`` in the image. Sockets and the like are left out."""
+    for place, directories, names in os.walk(root):
+        base = Path(place)
+        links = [name for name in directories if (base / name).is_symlink()]
+        for name in (*names, *links):
+            path = base / name
+            inner = f"{prefix}/{path.relative_to(root).as_posix()}"
+            if (entry := entry_of(path, inner)) is not None:
+                yield entry
+
+
+def entry_of(path: Path, name: str, *, owner: int = 0) -> Entry | None:
+    """The entry for a file or symbolic link of this machine; ``None`` for anything else."""
+    if path.is_symlink():
+        return Entry(name=name, kind=Kind.LINK, target=str(path.readlink()), owner=owner)
+    if not path.is_file():
+        return None
+    return Entry(name=name, source=path, executable=os.access(path, os.X_OK), owner=owner)
+
+
+def _write_archive(entries: Iterable[Entry], sink: Sink) -> None:
+    with tarfile.open(fileobj=_Writer(sink), mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
+        for entry in _with_directories(entries):
+            info = _header(entry)
+            if entry.kind is not Kind.FILE or entry.source is None:
+                archive.addfile(info, io.BytesIO(entry.content) if entry.kind is Kind.FILE else None)
+                continue
+            _add_file(archive, info, entry.source)
+
+
+def _add_file(archive: tarfile.TarFile, info: tarfile.TarInfo, source: Path) -> None:
+    try:
+        with source.open("rb") as content:
+            info.size = os.fstat(content.fileno()).st_size
+            archive.addfile(info, content)
+    except OSError as error:  # of this file: what goes wrong where the layer is written has been explained there
+        why = error.strerror or "it changed while it was read"
+        raise OutsideFailed(f"'{source}' cannot be put into the image: {why}") from error
+
+
+def _with_directories(entries: Iterable[Entry]) -> list[Entry]:
+    """All entries, with the directories above them, in the one order that there is."""
+    named = {entry.name: entry for entry in entries}
+    for name, entry in list(named.items()):
+        parts = name.split("/")
+        for depth in range(1, len(parts)):
+            parent = "/".join(parts[:depth])
+            if parent not in named:
+                # The directories of the project belong to its owner, those of the system above it do not.
+                named[parent] = Entry(name=parent, kind=Kind.DIRECTORY, owner=entry.owner if depth > 1 else 0)
+    return [named[name] for name in sorted(named)]
+
+
+def _header(entry: Entry) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(entry.name)
+    info.mtime = EPOCH_SECONDS
+    info.uid = info.gid = entry.owner
+    if entry.kind is Kind.DIRECTORY:
+        info.type, info.mode = tarfile.DIRTYPE, 0o755
+    elif entry.kind is Kind.LINK:
+        info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, entry.target
+    else:
+        info.mode, info.size = (0o755 if entry.executable else 0o644), len(entry.content)
+    return info
+
+
+class _Writer(io.RawIOBase):
+    """What ``tarfile`` wants of a file: no more than that it can be written to."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def write(self, data: bytes) -> int:  # type: ignore[override] # a buffer of bytes is all that it is given
+        self._sink.write(data)
+        return len(data)
+
+
+class _Compressor(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+@contextlib.contextmanager
+def _compressing(sink: Sink, compression: Compression) -> Iterator[_Compressor]:
+    if compression is Compression.NONE:
+        yield sink
+    elif compression is Compression.GZIP:
+        gzip = _Gzip(sink)
+        yield gzip
+        gzip.finish()
+    else:
+        import zstandard
+
+        # With two threads or more the bytes are always the same, with one they are others: so never one.
+        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=max(2, os.cpu_count() or 2), write_checksum=True)
+        with compressor.stream_writer(cast("IO[bytes]", _Unclosed(sink)), write_size=BLOCK) as stream:
+            yield stream
+
+
+class _Gzip:
+    """Compresses without a name and a time in the header."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._deflate = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+
+    def write(self, data: bytes) -> None:
+        if compressed := self._deflate.compress(data):
+            self._sink.write(compressed)
+
+    def finish(self) -> None:
+        self._sink.write(self._deflate.flush())
+
+
+class _Unclosed(io.RawIOBase):
+    """Outlives the compressor that writes to it."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def write(self, data: bytes) -> int:  # type: ignore[override] # a buffer of bytes is all that it is given
+        self._sink.write(data)
+        return len(data)

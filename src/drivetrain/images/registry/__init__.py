@@ -1,0 +1,1 @@
+"""A client for registries that speak the OCI distribution protocol."""
