@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drivetrain.model.errors import BadRequest
+from drivetrain.model.prediction import PredictionId
 from drivetrain.platform.app import Access, App
 from drivetrain.platform.key import ApiKey, Scope
 
@@ -41,9 +42,11 @@ class Caller:
 
     Attributes:
         key: The key; ``None`` for a caller without one, who may call public apps and nothing else.
+        shown: The one prediction that a signed URL lets its bearer see.
     """
 
     key: ApiKey | None = None
+    shown: PredictionId | None = None
 
     @property
     def id(self) -> str:
