@@ -1,0 +1,127 @@
+"""Routes for those who watch over the platform: health, readiness, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Protocol
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from drivetrain.gateways.http.answer import Json
+from drivetrain.gateways.http.guard import Admits, Guard
+from drivetrain.gateways.http.statistics import BUCKETS, Histogram, HttpStatistics
+from drivetrain.platform.access import Caller
+from drivetrain.platform.app import App, AppName, Revision, RevisionId
+from drivetrain.platform.key import Scope
+from drivetrain.platform.queue import Load
+from drivetrain.platform.runners import RunnerState, RunnerView
+
+
+class Observed(Protocol):
+    """What is watched; ``Platform`` is."""
+
+    def apps(self, caller: Caller) -> list[App]:
+        """The apps that the caller may call."""
+
+    def runners(self, caller: Caller) -> list[RunnerView]:
+        """The runners of the caller's apps."""
+
+    async def load(self, caller: Caller) -> dict[RevisionId, Load]:
+        """What waits and runs, by revision."""
+
+    def revision(self, caller: Caller, revision_id: RevisionId) -> Revision:
+        """A revision."""
+
+
+def routes(guard: Guard, platform: Observed, http: Callable[[], HttpStatistics]) -> Sequence[BaseRoute]:
+    """``/healthz``: the process answers. ``/readyz``: its state can be read. ``/metrics``: figures, for administrators' keys."""
+
+    async def alive(_request: Request, _caller: Caller) -> Response:
+        return Json({"status": "alive"})
+
+    async def ready(_request: Request, _caller: Caller) -> Response:
+        return Json({"status": "ready"})
+
+    async def metrics(_request: Request, caller: Caller) -> Response:
+        caller.require(Scope.ADMIN)
+        page = render(platform.apps(caller), platform.runners(caller), await _queues(platform, caller), http())
+        return Response(page, media_type=CONTENT_TYPE_LATEST)
+
+    return [
+        guard.route("/healthz", alive, "GET", admits=Admits.ANYBODY),
+        guard.route("/readyz", ready, "GET", admits=Admits.ANYBODY),
+        guard.route("/metrics", metrics, "GET"),
+    ]
+
+
+async def _queues(platform: Observed, caller: Caller) -> dict[AppName, tuple[int, int]]:
+    queues: dict[AppName, tuple[int, int]] = {}
+    for revision_id, load in (await platform.load(caller)).items():
+        name = platform.revision(caller, revision_id).app
+        waiting, running = queues.get(name, (0, 0))
+        queues[name] = (waiting + load.waiting, running + load.running)
+    return queues
+
+
+def render(
+    apps: Sequence[App], runners: Sequence[RunnerView], queues: Mapping[AppName, tuple[int, int]], http: HttpStatistics
+) -> bytes:
+    """The page that Prometheus scrapes."""
+    registry = CollectorRegistry()
+    registry.register(_Figures(apps, runners, queues, http))
+    return generate_latest(registry)
+
+
+class _Figures(Collector):
+    def __init__(
+        self, apps: Sequence[App], runners: Sequence[RunnerView], queues: Mapping[AppName, tuple[int, int]], http: HttpStatistics
+    ) -> None:
+        self._apps = apps
+        self._runners = runners
+        self._queues = queues
+        self._http = http
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._of_apps()
+        yield from self._of_http()
+
+    def _of_apps(self) -> Iterator[Metric]:
+        runners = GaugeMetricFamily("drivetrain_app_runners", "Runners, by app and state.", labels=["app", "state"])
+        slots = GaugeMetricFamily("drivetrain_app_slots", "Predictions that an app's runners can run at once.", labels=["app"])
+        waiting = GaugeMetricFamily("drivetrain_queue_size", "Predictions that wait.", labels=["app"])
+        running = GaugeMetricFamily("drivetrain_app_concurrent_requests", "Predictions in runners.", labels=["app"])
+        for app in self._apps:
+            own = [runner for runner in self._runners if runner.app == app.name]
+            for state in (RunnerState.STARTING, RunnerState.READY, RunnerState.DRAINING):
+                runners.add_metric([str(app.name), state.value], sum(runner.state is state for runner in own))
+            slots.add_metric([str(app.name)], sum(runner.slots for runner in own))
+            queue = self._queues.get(app.name, (0, 0))
+            waiting.add_metric([str(app.name)], queue[0])
+            running.add_metric([str(app.name)], queue[1])
+        yield from (runners, slots, waiting, running)
+
+    def _of_http(self) -> Iterator[Metric]:
+        answered = CounterMetricFamily(
+            "drivetrain_http_requests", "Requests that have been answered.", labels=["gateway", "method", "status"]
+        )
+        for (gateway, method, status), count in sorted(self._http.answered.items()):
+            answered.add_metric([gateway, method, str(status)], count)
+        yield answered
+        seconds = HistogramMetricFamily(
+            "drivetrain_http_request_seconds", "How long requests took, waiting for predictions included.", labels=["gateway"]
+        )
+        for gateway, histogram in self._http.seconds.items():
+            seconds.add_metric([gateway], *_cumulated(histogram))
+        yield seconds
+
+
+def _cumulated(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
+    bounds = [*map(str, BUCKETS), "+Inf"]
+    return [(bound, float(count)) for bound, count in zip(bounds, accumulate(histogram.counts), strict=True)], histogram.total
