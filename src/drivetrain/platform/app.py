@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, NewType, Protocol
@@ -102,6 +102,32 @@ class Scaling:
     scaler_value: float = 4
     queue_limit: int = 100_000
     max_attempts: int = 3
+
+
+def changed_scaling(scaling: Scaling, change: Mapping[str, Any]) -> Scaling:
+    """Scaling with some settings changed.
+
+    Args:
+        change: By the names of ``Scaling``'s attributes.
+
+    Raises:
+        BadRequest: The result makes no sense.
+    """
+    unknown = sorted(set(change) - set(Scaling.__dataclass_fields__))
+    if unknown:
+        raise BadRequest(f"'{unknown[0]}' is no scaling setting", hint=f"there are {', '.join(Scaling.__dataclass_fields__)}")
+    changed = replace(scaling, **change)
+    if changed.min_runners < 0 or changed.max_runners < 0:
+        raise BadRequest("the number of runners cannot be negative")
+    if changed.min_runners > changed.max_runners:
+        raise BadRequest(f"the minimum of runners, {changed.min_runners}, is above the maximum, {changed.max_runners}")
+    if changed.concurrency is not None and changed.concurrency < 1:
+        raise BadRequest("the concurrency must be at least 1")
+    if changed.max_attempts < 1 or changed.queue_limit < 0 or changed.buffer < 0 or changed.buffer_percent < 0:
+        raise BadRequest("attempts must be at least 1, and queue limit and buffers not negative")
+    if changed.scaler_value <= 0:
+        raise BadRequest("the scaler's value must be above 0")
+    return changed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,15 @@ from typing import Protocol
 class Clock(Protocol):
     """Tells the time of day and the time that has passed.
 
-    The two differ when the machine's clock is set: deadlines that are stored are times of day, waiting inside this process goes by
-    ``monotonic``.
+    They differ when the machine's clock is set: deadlines that are stored are times of day, waiting inside this process goes by
+    ``monotonic``, and decisions about what this process itself began go by ``steady``.
     """
 
     def now(self) -> datetime:
-        """The present, aware and in UTC."""
+        """The time of day, aware and in UTC. May jump."""
 
     def monotonic(self) -> float:
         """Seconds since some fixed moment; never goes back."""
+
+    def steady(self) -> datetime:
+        """The time of day when this process began plus the time since: right at first, and never goes back."""

@@ -90,16 +90,27 @@ def read_reference(text: str) -> tuple[FileId, str] | None:
     return (FileId(match[1]), match[2]) if match else None
 
 
-def replace_references(value: Any, replacement: Callable[[FileId, str], str]) -> Any:
-    """A JSON value with every reference in it replaced; the value itself is left as it is."""
+def map_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with every text in it changed; the value itself is left as it is, and returned where nothing changes."""
     if isinstance(value, str):
-        found = read_reference(value)
-        return replacement(*found) if found else value
+        return change(value)
     if isinstance(value, dict):
-        return {key: replace_references(each, replacement) for key, each in value.items()}
+        items = {key: map_texts(each, change) for key, each in value.items()}
+        return items if any(items[key] is not value[key] for key in items) else value
     if isinstance(value, list):
-        return [replace_references(each, replacement) for each in value]
+        elements = [map_texts(each, change) for each in value]
+        return elements if any(new is not old for new, old in zip(elements, value, strict=True)) else value
     return value
+
+
+def replace_references(value: Any, replacement: Callable[[FileId, str], str]) -> Any:
+    """A JSON value with every reference in it replaced."""
+
+    def replace(text: str) -> str:
+        found = read_reference(text)
+        return replacement(*found) if found else text
+
+    return map_texts(value, replace)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from drivetrain.model.errors import BadRequest
 from drivetrain.model.prediction import PredictionId
 from drivetrain.platform.access import Caller, Forbidden, NotFound
-from drivetrain.platform.app import Access, App, AppName, Resources, Revision, RevisionId, RevisionState, Scaling, Share
+from drivetrain.platform.app import Access, App, AppName, Resources, Revision, RevisionId, RevisionState, Share, changed_scaling
 from drivetrain.platform.delivery import Delivery, DeliveryId, DeliveryState
-from drivetrain.platform.deploy_event import DeployEvent, DeployOrder
+from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder
 from drivetrain.platform.files import FileId, NewFile, Origin, StoredFile
 from drivetrain.platform.fleet import RunnerId
 from drivetrain.platform.hub import Live, Numbered
 from drivetrain.platform.key import ApiKey, AuditLine, Scope, digest_of, new_key
 from drivetrain.platform.parts import Parts
-from drivetrain.platform.queue import CancelResult, Load, PredictionQuery, Record, Submission
+from drivetrain.platform.queue import Load, PredictionQuery, Record, Submission
 from drivetrain.platform.runners import RunnerView
 from drivetrain.platform.secret import SealedSecret
 from drivetrain.platform.submission import PredictionRequest
@@ -195,11 +195,7 @@ class Platform:
         A prediction that runs may take a moment to obey; see ``PredictionView.cancel_requested``.
         """
         await self._record(caller, prediction_id)
-        result = await self._parts.store.queue.cancel(prediction_id, now=self.clock.now())
-        if result is CancelResult.REQUESTED:
-            await self._parts.dispatcher.cancel(prediction_id)
-        elif result is CancelResult.CANCELED:
-            self._parts.dispatcher.ended_in_queue(prediction_id)
+        await self._parts.dispatcher.cancel(prediction_id)
         return await self.prediction(caller, prediction_id)
 
     async def position(self, caller: Caller, prediction_id: PredictionId) -> int | None:
@@ -261,20 +257,24 @@ class Platform:
             BadRequest: A setting is not one, or its value cannot be.
         """
         app = self._owned_app(caller, name)
-        given = {"resources": change.resources, "access": change.access, "description": change.description, "labels": change.labels}
-        changed = replace(app, **{key: value for key, value in given.items() if value is not None})
-        if change.scaling is not None:
-            changed = replace(changed, scaling=checked_scaling(changed.scaling, change.scaling))
+        changed = replace(
+            app,
+            scaling=changed_scaling(app.scaling, change.scaling or {}),
+            resources=change.resources or app.resources,
+            access=change.access or app.access,
+            description=app.description if change.description is None else change.description,
+            labels=app.labels if change.labels is None else change.labels,
+        )
         await self.catalog.put_app(changed)
         self._parts.scaling.wake()
-        names = [key for key, value in {**given, "scaling": change.scaling}.items() if value is not None]
+        names = [field.name for field in fields(AppChange) if getattr(change, field.name) is not None]
         await self._audit(caller, "app.change", str(name), ", ".join(names))
         return changed
 
     def deploy(self, caller: Caller, order: DeployOrder, archive: AsyncIterator[bytes]) -> AsyncIterator[DeployEvent]:
         """Deploy an uploaded project; see ``Deployments.deploy``. What was deployed before serves on meanwhile."""
         caller.require(Scope.DEPLOY, order.app.owner)
-        return self._parts.deployments.deploy(caller, order, archive)
+        return self._deploy(caller, order, archive)
 
     async def roll_back(self, caller: Caller, name: AppName, revision_id: RevisionId | None = None) -> App:
         """Let another revision answer, at once.
@@ -448,6 +448,12 @@ class Platform:
     def _streams(self, submission: Submission) -> bool:
         return self._parts.dispatcher.streams(submission)
 
+    async def _deploy(self, caller: Caller, order: DeployOrder, archive: AsyncIterator[bytes]) -> AsyncIterator[DeployEvent]:
+        async for event in self._parts.deployments.deploy(order, archive):
+            if isinstance(event, Deployed):
+                await self._audit(caller, "app.deploy", str(order.app), f"revision {event.revision.number}")
+            yield event
+
     async def _end_of(self, live: Live, timeout: timedelta) -> None:
         deadline = self.clock.monotonic() + timeout.total_seconds()
         while not live.is_ended and (left := deadline - self.clock.monotonic()) > 0:
@@ -470,7 +476,7 @@ class Platform:
 
     @staticmethod
     def _may_see(caller: Caller, submission: Submission) -> bool:
-        return caller.owns(submission.app.owner) or submission.caller == caller.id
+        return caller.owns(submission.app.owner) or submission.caller == caller.id or submission.id == caller.shown
 
     @staticmethod
     def _require_owned(caller: Caller, owner: str) -> None:
@@ -502,29 +508,3 @@ class Platform:
     async def _audit(self, caller: Caller, action: str, subject: str, detail: str = "") -> None:
         line = AuditLine(at=self.clock.now(), actor=caller.id, action=action, subject=subject, detail=detail)
         await self._parts.store.keys.add_audit_line(line)
-
-
-def checked_scaling(scaling: Scaling, change: Mapping[str, Any]) -> Scaling:
-    """Scaling with some settings changed.
-
-    Args:
-        change: By the names of ``Scaling``'s attributes.
-
-    Raises:
-        BadRequest: The result makes no sense.
-    """
-    unknown = sorted(set(change) - set(Scaling.__dataclass_fields__))
-    if unknown:
-        raise BadRequest(f"'{unknown[0]}' is no scaling setting", hint=f"there are {', '.join(Scaling.__dataclass_fields__)}")
-    changed = replace(scaling, **change)
-    if changed.min_runners < 0 or changed.max_runners < 0:
-        raise BadRequest("the number of runners cannot be negative")
-    if changed.min_runners > changed.max_runners:
-        raise BadRequest(f"the minimum of runners, {changed.min_runners}, is above the maximum, {changed.max_runners}")
-    if changed.concurrency is not None and changed.concurrency < 1:
-        raise BadRequest("the concurrency must be at least 1")
-    if changed.max_attempts < 1 or changed.queue_limit < 0 or changed.buffer < 0 or changed.buffer_percent < 0:
-        raise BadRequest("attempts must be at least 1, and queue limit and buffers not negative")
-    if changed.scaler_value <= 0:
-        raise BadRequest("the scaler's value must be above 0")
-    return changed

@@ -48,7 +48,8 @@ class LiveRunner:
         busy: Predictions that are in it.
         reserved: Slots that are spoken for while a claim is being written.
         idle_since: Since when it has had nothing to do; set while it has not.
-        is_proof: It was started to prove a revision that does not answer yet.
+        is_proof: It was started to prove a revision, which does not answer yet.
+        has_proved: It was, and the revision answers now.
         why_ended: Why it was told to end, or what became of it.
     """
 
@@ -67,6 +68,7 @@ class LiveRunner:
     served: int = 0
     idle_since: datetime | None = None
     is_proof: bool = False
+    has_proved: bool = False
     why_ended: str = ""
 
     @property

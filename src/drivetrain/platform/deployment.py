@@ -1,0 +1,120 @@
+"""How revisions come and go.
+
+What answered before goes on answering until the new revision has proved itself, and for good if it does not. A deployment ends with
+the client that asked for it: nothing goes on that nobody watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from drivetrain.model.errors import DrivetrainError
+from drivetrain.model.prediction import TERMINAL, Status
+from drivetrain.platform.app import App, AppName, Revision, RevisionState, Share
+from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder
+from drivetrain.platform.deploying import Deploying, DeployPorts
+from drivetrain.platform.queue import PredictionQuery
+from drivetrain.platform.tasks import Tasks
+
+
+class Deployments:
+    """Owns deployments that are under way; one at a time for an app."""
+
+    def __init__(self, ports: DeployPorts) -> None:
+        self._ports = ports
+        self._locks: dict[AppName, asyncio.Lock] = {}
+        self._tasks = Tasks()
+
+    async def start(self) -> None:
+        """See to what an earlier platform was cut off from."""
+        for app in self._ports.catalog.apps():
+            for revision in self._ports.catalog.revisions(app.name):
+                if revision.state in (RevisionState.BUILDING, RevisionState.PROVING):
+                    failure = "the platform was stopped while it was being deployed; deploy it again"
+                    await self._ports.catalog.put_revision(replace(revision, state=RevisionState.FAILED, failure=failure))
+        await self._ports.sources.sweep()
+
+    async def stop(self) -> None:
+        """Give up deployments that are under way. May be called twice."""
+        await self._tasks.aclose()
+
+    async def deploy(self, order: DeployOrder, archive: AsyncIterator[bytes]) -> AsyncIterator[DeployEvent]:
+        """Deploy; what happens, as it happens, the last event being ``Deployed``.
+
+        Raises:
+            ProjectError: The project is not as it must be.
+            BuildFailed, SetupFailed, NoRoom: It could not be built, or its first runner did not become ready.
+            BreaksClients: The order is strict, and the revision breaks the clients of the one before.
+        """
+        events: asyncio.Queue[DeployEvent | Exception] = asyncio.Queue()
+
+        async def work() -> None:
+            deploying = Deploying(self._ports, order, events.put_nowait)
+            try:
+                source = await deploying.receive(archive)
+                async with self._lock(order.app):
+                    await deploying.deploy(source)
+            except Exception as error:  # noqa: BLE001 (raised to the client below)
+                events.put_nowait(error)
+            except asyncio.CancelledError:
+                events.put_nowait(DrivetrainError("the platform is being stopped"))
+                raise
+
+        task = self._tasks.spawn(work(), f"deploying {order.app}")
+        try:
+            while True:
+                event = await events.get()
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+                if isinstance(event, Deployed):
+                    return
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def switch(self, app: App, shares: tuple[Share, ...]) -> App:
+        """Let other revisions answer, from now on."""
+        app = replace(app, alias=shares, releases=app.releases + 1)
+        await self._ports.catalog.put_app(app)
+        self._ports.scaling.released(app.name)
+        return app
+
+    async def remove(self, app: App) -> None:
+        """Take an app out of service and forget it, with all that it kept."""
+        ports = self._ports
+        async with self._lock(app.name):
+            revisions = ports.catalog.revisions(app.name)
+            with ports.scaling.held(app.name):
+                await ports.catalog.put_app(replace(app, alias=()))  # nothing more is accepted
+                await self._cancel_all(app.name)
+                await ports.scaling.end_all(app.name, now=True)
+                await ports.catalog.remove_app(app.name)
+            for revision in revisions:
+                await self._remove_source(revision)
+            await ports.logs.remove(app.name)
+            await ports.sources.remove_data(app.name)
+
+    async def remove_revision(self, revision: Revision) -> None:
+        """Forget a revision that answers no requests."""
+        await self._ports.catalog.remove_revision(revision.id)
+        await self._remove_source(revision)
+
+    async def _cancel_all(self, app: AppName) -> None:
+        query = PredictionQuery(app=app, statuses=frozenset(Status) - TERMINAL, limit=1000)
+        while records := await self._ports.queue.find(query):
+            for record in records:
+                await self._ports.dispatcher.cancel(record.submission.id)
+            await self._ports.scaling.end_all(app, now=True)  # with its runner gone, what was claimed ends too
+            await asyncio.sleep(0.05)
+
+    async def _remove_source(self, revision: Revision) -> None:
+        catalog = self._ports.catalog
+        in_use = {each.source for app in catalog.apps() for each in catalog.revisions(app.name)}
+        if revision.source not in in_use:
+            await self._ports.sources.remove(revision.source)
+
+    def _lock(self, app: AppName) -> asyncio.Lock:
+        return self._locks.setdefault(app, asyncio.Lock())
