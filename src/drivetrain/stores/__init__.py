@@ -1,0 +1,1 @@
+"""Where state lives: databases behind the platform's ports for state, and places for files."""

@@ -1,0 +1,78 @@
+"""Apps and revisions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from drivetrain.platform.app import App, AppName, Revision, RevisionId
+from drivetrain.stores.codec import pack, unpack_as
+from drivetrain.stores.sqlite.database import Database
+from drivetrain.stores.sqlite.statements import app_statements
+
+
+class SqliteAppStore:
+    """Keeps apps and revisions in a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = app_statements()
+
+    async def put_app(self, app: App) -> None:
+        """Add an app, or replace the value kept under its name."""
+        row = (app.name.owner, app.name.name, pack(app))
+        await self._database.execute(self._sql["put_app"], row)
+
+    async def get_app(self, name: AppName) -> App | None:
+        """An app by its name."""
+        value = await self._value("get_app", (name.owner, name.name))
+        return None if value is None else unpack_as(App, value)
+
+    async def apps(self) -> list[App]:
+        """All of them, by name."""
+        rows = await self._database.fetch(self._sql["apps"])
+        return [unpack_as(App, value) for (value,) in rows]
+
+    async def remove_app(self, name: AppName) -> bool:
+        """Forget an app, its revisions, secrets and predictions. Whether there was one.
+
+        Its predictions are gone for everybody at once. Their rows go with ``QueueStore.forget``, since there may be a million.
+        """
+        key = (name.owner, name.name)
+
+        def remove(connection: sqlite3.Connection) -> bool:
+            connection.execute(self._sql["remove_revisions"], key)
+            connection.execute(self._sql["remove_secrets"], key)
+            connection.execute(self._sql["take_claims_away"], key)
+            connection.execute(self._sql["remove_queue"], key)
+            return connection.execute(self._sql["remove_app"], key).rowcount > 0
+
+        return await self._database.write(remove)
+
+    async def put_revision(self, revision: Revision) -> None:
+        """Add a revision, or replace the value kept under its id."""
+        row = (revision.id, revision.app.owner, revision.app.name, revision.number, pack(revision))
+        await self._database.execute(self._sql["put_revision"], row)
+
+    async def next_revision_number(self, app: AppName) -> int:
+        """One more than the highest number among the app's revisions."""
+        return int(await self._value("next_revision_number", (app.owner, app.name)))
+
+    async def get_revision(self, revision_id: RevisionId) -> Revision | None:
+        """A revision by its id."""
+        value = await self._value("get_revision", (revision_id,))
+        return None if value is None else unpack_as(Revision, value)
+
+    async def revisions(self, app: AppName) -> list[Revision]:
+        """An app's revisions, newest first."""
+        rows = await self._database.fetch(self._sql["revisions"], (app.owner, app.name))
+        return [unpack_as(Revision, value) for (value,) in rows]
+
+    async def remove_revision(self, revision_id: RevisionId) -> bool:
+        """Forget a revision. Whether there was one."""
+        return await self._database.execute(self._sql["remove_revision"], (revision_id,)) > 0
+
+    async def _value(self, statement: str, parameters: Sequence[str]) -> Any:
+        rows = await self._database.fetch(self._sql[statement], parameters)
+        return rows[0][0] if rows else None
