@@ -79,8 +79,8 @@ class Audience(Protocol):
     def ended(self, prediction: Prediction) -> None:
         """A prediction or training has ended."""
 
-    def of_trainings(self) -> Audience:
-        """Who wants to know the same of the project's trainings, which have a worker of their own."""
+    def of_trainings(self, signature: Signature) -> Audience:
+        """Who wants to know the same of the project's trainings, which have a worker of their own, and this signature."""
 
 
 class TerminalAudience:
@@ -93,7 +93,7 @@ class TerminalAudience:
 
     def __init__(self, terminal: Terminal, *, logs_json: bool) -> None:
         self._terminal = terminal
-        self.ended = SummaryLog(terminal, as_json=logs_json).tell
+        self._summaries = SummaryLog(terminal, as_json=logs_json)
 
     def loaded(self, signature: Signature) -> None:
         """Implements ``Audience``."""
@@ -114,7 +114,11 @@ class TerminalAudience:
         """Implements ``Audience``; the health check says so for as long as somebody asks."""
         return True
 
-    def of_trainings(self) -> Audience:
+    def ended(self, prediction: Prediction) -> None:
+        """Implements ``Audience``."""
+        self._summaries.tell(prediction)
+
+    def of_trainings(self, signature: Signature) -> Audience:
         """Implements ``Audience``."""
         return self
 
@@ -236,7 +240,8 @@ def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal
     reading = read_statically(project.root, reference.file, reference.name, Mode.TRAIN.value, python_version=version)
     one_worker = replace(options, supervisor=replace(options.supervisor, workers=1, concurrency=None))
     # Trainings that cannot be set up do not end the server of predictions.
-    server = _model_server(replace(command, mode=Mode.TRAIN), one_worker, terminal, audience.of_trainings(), end=lambda: None)
+    theirs = audience.of_trainings(reading.signature)
+    server = _model_server(replace(command, mode=Mode.TRAIN), one_worker, terminal, theirs, end=lambda: None)
     return TrainingServer(server, reading.signature)
 
 

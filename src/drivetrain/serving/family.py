@@ -29,8 +29,13 @@ def kill(group: int, family: str) -> None:
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+    kill_marked(FAMILY_VARIABLE, family)
+
+
+def kill_marked(variable: str, value: str) -> None:
+    """End every process that was started with this environment variable, but not the one that calls."""
     for _ in range(_ROUNDS):
-        members = _members(family)
+        members = _members(f"{variable}={value}".encode())
         for process in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
@@ -38,9 +43,9 @@ def kill(group: int, family: str) -> None:
             return
 
 
-def _members(family: str) -> list[int]:
+def _members(mark: bytes) -> list[int]:
     with contextlib.suppress(OSError):  # no such file system, or no descriptor left to read it with
-        return list(_find_members(f"{FAMILY_VARIABLE}={family}".encode()))
+        return [process for process in _find_members(mark) if process != os.getpid()]
     return []
 
 

@@ -1,0 +1,455 @@
+"""Runners as processes of this machine.
+
+A runner is a model server in a session of its own, forked from the template process, and the workers it starts. The platform holds
+one end of its lifeline, so both learn at once when the other dies. Everything that a runner starts carries a mark in its
+environment; whoever ends a runner ends what carries the mark, also what has left its session. What a platform that was killed may
+have left is ended when its successor, which has the same directory, starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from drivetrain.fleets.link import RunnerLink
+from drivetrain.fleets.machine import capacity_of_machine
+from drivetrain.fleets.output import RunnerOutput
+from drivetrain.fleets.template import Forked, RunnerTemplate
+from drivetrain.fleets.variables import base_variables
+from drivetrain.fleets.workplace import Workplace, make_workplace
+from drivetrain.model.errors import DrivetrainError, OutsideFailed, ProjectError
+from drivetrain.model.prediction import Event, PredictionId
+from drivetrain.model.signature import Signature
+from drivetrain.platform.fleet import (
+    Answer,
+    BuildFailed,
+    BuildOrder,
+    Capacity,
+    Ending,
+    Job,
+    Ready,
+    RunnerId,
+    RunnerLog,
+    RunnerLost,
+    RunnerOrder,
+    RunnerRefused,
+    SetupFailed,
+)
+from drivetrain.serving import family, lifeline
+from drivetrain.serving.lifeline import (
+    RUNNER_VARIABLE,
+    BuiltReport,
+    FailedReport,
+    ReadyReport,
+    RefusedReport,
+    Report,
+    ReportDecoder,
+)
+from drivetrain.serving.scratch import Scratch
+from drivetrain.settings import Settings
+
+#: Longest path of a Unix socket, with its final null, on Linux and (shorter) on the Mac.
+_LONGEST_SOCKET_PATH = 104
+
+#: How long a server that was told to hurry may take to tell what it cut off.
+_HURRY = timedelta(seconds=5)
+
+_READ_BYTES = 64 * 1024
+
+
+class ProcessFleet:
+    """Implements ``Fleet`` on this machine.
+
+    Args:
+        settings: Where environments are kept, and what of the process environment models see.
+        directory: For the fleet alone, on the disk that has room; what is in it from before is deleted.
+    """
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self._settings = settings
+        self._directory = directory.absolute()
+        self._mark = hashlib.sha256(str(self._directory).encode()).hexdigest()[:24]
+        self._capacity = capacity_of_machine(settings.environ)
+        self._template = RunnerTemplate()
+        self._scratch: Scratch | None = None
+        self._numbers = 0
+        self._processes: set[_Process] = set()
+        self._is_closed = False
+
+    @property
+    def capacity(self) -> Capacity:
+        """Implements ``Fleet``."""
+        return self._capacity
+
+    async def open(self) -> None:
+        """End what a fleet of before has left, and get ready to start runners quickly. To be called first, once.
+
+        Raises:
+            OutsideFailed: The directory cannot be used.
+        """
+        self._template.warm_up()
+        await asyncio.to_thread(self._clean_up)
+        self._scratch = Scratch()
+        if len(self._scratch.path) + len("/1234567.socket") >= _LONGEST_SOCKET_PATH:
+            self._scratch.remove()
+            raise OutsideFailed(
+                f"the path of the directory for temporary files, '{Path(self._scratch.path).parent}', is too long for sockets",
+                hint="set TMPDIR to a shorter one",
+            )
+
+    async def build(self, order: BuildOrder, log: Callable[[str], None]) -> None:
+        """Implements ``Fleet``."""
+        number = self._next_number()
+        process = await self._spawn(lifeline.BuildOrder(project=str(order.source), mark=self._mark_of(number)), number, log)
+        try:
+            report = await process.report()
+        finally:
+            process.kill()
+            await process.ended
+        match report:
+            case BuiltReport():
+                return
+            case RefusedReport():
+                raise _refused(report, BuildFailed)
+        raise BuildFailed(
+            f"making the environment of '{order.app}' was cut off: its process {process.ending}", detail=process.output.tail
+        )
+
+    async def start(self, order: RunnerOrder, log: RunnerLog) -> ProcessRunner:
+        """Implements ``Fleet``."""
+        ordered_at = time.monotonic()
+        number = self._next_number()
+        assert self._scratch is not None
+        path = f"{self._scratch.path}/{number}.socket"
+        workplace = await self._make_workplace(order, number)
+        serve = lifeline.ServeOrder(
+            project=str(workplace.project),
+            socket=path,
+            temporary=str(workplace.temporary),
+            mark=self._mark_of(number),
+            environ=base_variables(self._settings.environ, order, temporary=workplace.temporary),
+            variables=dict(order.variables),
+            files_url=order.files_url,
+            concurrency=order.concurrency,
+            mode=order.mode.value,
+            cancel_grace=order.cancel_grace.total_seconds(),
+            memory=order.grant.memory,
+            ordered_at=ordered_at,
+        )
+        try:
+            process = await self._spawn(serve, number, log, workplace, Path(path))
+        except BaseException:
+            await asyncio.to_thread(workplace.remove)
+            raise
+        return ProcessRunner(order, process, RunnerLink(path))
+
+    async def aclose(self) -> None:
+        """Implements ``Fleet``."""
+        self._is_closed = True
+        processes = list(self._processes)
+        for process in processes:
+            process.kill(was_asked=True)
+        await asyncio.gather(*(process.ended for process in processes))
+        await self._template.aclose()
+        if self._scratch is not None:
+            self._scratch.remove()
+
+    def _clean_up(self) -> None:
+        for left in self._directory.iterdir() if self._directory.is_dir() else ():
+            family.kill_marked(RUNNER_VARIABLE, f"{self._mark}-{left.name}")
+            shutil.rmtree(left, ignore_errors=True)
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutsideFailed(f"cannot make the directory '{self._directory}': {error.strerror}") from error
+
+    def _next_number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _mark_of(self, number: int) -> str:
+        return f"{self._mark}-{number}"
+
+    async def _make_workplace(self, order: RunnerOrder, number: int) -> Workplace:
+        try:
+            return await asyncio.to_thread(make_workplace, self._directory / str(number), order.source)
+        except (OSError, shutil.Error) as error:
+            raise OutsideFailed(
+                f"cannot copy the project of '{order.app}' for a runner: {error}", hint=f"make room in '{self._directory}'"
+            ) from error
+
+    async def _spawn(
+        self,
+        order: lifeline.Order,
+        number: int,
+        log: Callable[[str], None],
+        workplace: Workplace | None = None,
+        path: Path | None = None,
+    ) -> _Process:
+        if self._is_closed:
+            raise OutsideFailed("the fleet is closed")
+        output = RunnerOutput(log)
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                forked = await self._template.fork(theirs, output.writer)
+            output.close_writer()
+            process = _Process(forked, ours, output, mark=self._mark_of(number), workplace=workplace, path=path)
+        except BaseException:
+            ours.close()
+            output.close()
+            raise
+        self._processes.add(process)
+        process.ended.add_done_callback(lambda _: self._processes.discard(process))
+        await process.order(order)
+        return process
+
+
+class ProcessRunner:
+    """Implements ``Runner``.
+
+    Args:
+        order: What was ordered.
+        process: The process, which has the order.
+        link: To the server.
+    """
+
+    def __init__(self, order: RunnerOrder, process: _Process, link: RunnerLink) -> None:
+        self._order = order
+        self._process = process
+        self._link = link
+        self._is_stopping = False
+        self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        process.ended.add_done_callback(self._end)
+        self._ready = asyncio.get_running_loop().create_task(self._become_ready())
+        self._ready.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody need ask
+
+    @property
+    def id(self) -> RunnerId:
+        """Implements ``Runner``."""
+        return self._order.id
+
+    async def ready(self) -> Ready:
+        """Implements ``Runner``."""
+        return await asyncio.shield(self._ready)
+
+    def run(self, job: Job) -> AsyncIterator[Event]:
+        """Implements ``Runner``."""
+        if self._process.has_ended:
+            refusal = RunnerRefused(Answer.UNAVAILABLE, f"runner '{self.id}' has ended")
+        elif self._is_stopping or not self._ready.done():
+            refusal = RunnerRefused(Answer.BUSY, f"runner '{self.id}' takes no predictions now")
+        else:
+            refusal = None
+        return self._link.run(job, refusal)
+
+    async def cancel(self, prediction_id: PredictionId) -> None:
+        """Implements ``Runner``."""
+        await self._link.cancel(prediction_id)
+
+    async def stop(self, grace: timedelta) -> None:
+        """Implements ``Runner``."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._process.signal(signal.SIGTERM)
+        if not await self._ends_within(grace):
+            self._process.hurry()
+            if not await self._ends_within(_HURRY):
+                await self.kill()
+
+    async def kill(self) -> None:
+        """Implements ``Runner``."""
+        self._is_stopping = True
+        self._process.kill(was_asked=True)
+        await asyncio.shield(self.ended)
+
+    async def _ends_within(self, time: timedelta) -> bool:
+        done, _ = await asyncio.wait({self.ended}, timeout=time.total_seconds())
+        return bool(done)
+
+    async def _become_ready(self) -> Ready:
+        limit = self._order.startup_timeout.total_seconds()
+        try:
+            report = await asyncio.wait_for(self._process.report(), limit)
+            if isinstance(report, ReadyReport):
+                schema = await self._link.get("/openapi.json")
+                return Ready(
+                    schema=schema,
+                    concurrency=report.concurrency,
+                    signature=_signature(report.signature),
+                    train_signature=_signature(report.train_signature),
+                    phases=report.phases,
+                )
+        except asyncio.TimeoutError:
+            self._process.kill()
+            message = f"it was not ready after {limit:g} seconds"
+            raise SetupFailed(message, hint="raise the app's startup timeout", detail=self._process.output.tail) from None
+        except RunnerLost as error:
+            self._process.kill()
+            raise SetupFailed(error.message, detail=self._process.output.tail) from error
+        await asyncio.shield(self.ended)  # what it wrote has been read then
+        raise _setup_failure(report, self._process)
+
+    def _end(self, _: object) -> None:
+        self._link.close()
+        self.ended.set_result(Ending(was_asked=self._process.was_asked or self._is_stopping, description=self._process.ending))
+
+
+class _Process:
+    """A process forked from the template, with its lifeline and its output, until nothing is left of it.
+
+    Args:
+        forked: The process.
+        connection: Our end of the lifeline.
+        output: What it writes.
+        mark: Value of ``RUNNER_VARIABLE`` in all that it starts.
+        workplace: Its directories, removed when it has ended.
+        path: Its socket, removed too.
+    """
+
+    def __init__(
+        self,
+        forked: Forked,
+        connection: socket.socket,
+        output: RunnerOutput,
+        *,
+        mark: str,
+        workplace: Workplace | None,
+        path: Path | None,
+    ) -> None:
+        self.output = output
+        self.has_ended = False
+        self.was_asked = False
+        self.ending = "runs"
+        self._forked = forked
+        self._connection = connection
+        self._mark = mark
+        self._workplace = workplace
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._reports = ReportDecoder()
+        self._report: asyncio.Future[Report | None] = self._loop.create_future()
+        self._was_hurried = False
+        self._connection.setblocking(False)
+        self._loop.add_reader(self._connection, self._read)
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._burial: asyncio.Task[None] | None = None
+
+    async def order(self, order: lifeline.Order) -> None:
+        """Tell the process what to do. If it ends meanwhile, ``report`` says so."""
+        with contextlib.suppress(OSError):
+            await self._loop.sock_sendall(self._connection, lifeline.encode_order(order))
+
+    async def report(self) -> Report | None:
+        """What the process reports of its order; ``None`` if it ended without a report."""
+        return await asyncio.shield(self._report)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process alone. Does nothing once it has ended."""
+        if not self.has_ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._forked.pid, number)
+
+    def hurry(self) -> None:
+        """Tell a server that was told to stop not to wait for predictions. May be called twice."""
+        if not self._was_hurried:
+            self._was_hurried = True
+            self.signal(signal.SIGTERM)
+
+    def kill(self, *, was_asked: bool = False) -> None:
+        """End the process and all it started. Returns at once; see ``ended``. May be called twice."""
+        self.was_asked = self.was_asked or (was_asked and not self.has_ended)
+        self.signal(signal.SIGKILL)  # the rest follows when its lifeline is closed
+
+    def _read(self) -> None:
+        try:
+            data = self._connection.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        for report in self._reports.feed(data):
+            if not self._report.done():
+                self._report.set_result(report)
+        if not data:
+            self._loop.remove_reader(self._connection)
+            self._burial = self._loop.create_task(self._bury())
+
+    async def _bury(self) -> None:
+        """See to it that nothing is left: of the process, of what it started, of its files."""
+        self.signal(signal.SIGKILL)
+        status = await _ended(self._forked)
+        self.has_ended = True
+        self.ending = _describe(status)
+        try:
+            await asyncio.to_thread(self._remove)
+        finally:
+            self._connection.close()
+            self.output.close()
+            if not self._report.done():
+                self._report.set_result(None)
+            self.ended.set_result(None)
+
+    def _remove(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._forked.pid, signal.SIGKILL)
+        family.kill_marked(RUNNER_VARIABLE, self._mark)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+        if self._workplace is not None:
+            self._workplace.remove()
+
+
+async def _ended(forked: Forked) -> int | None:
+    """Wait until a process is gone; its status, if anybody knows."""
+    status = await asyncio.shield(forked.status)
+    while status is None and _is_there(forked.pid):  # noqa: ASYNC110 (only after the template was killed: nobody is left to tell)
+        await asyncio.sleep(0.01)
+    return status
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _describe(status: int | None) -> str:
+    if status is None:
+        return "ended"
+    if os.WIFSIGNALED(status):
+        try:
+            return f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
+        except ValueError:
+            return f"was killed by signal {os.WTERMSIG(status)}"
+    return f"exited with status {os.WEXITSTATUS(status)}"
+
+
+def _signature(wire: Mapping[str, Any] | None) -> Signature | None:
+    return Signature.from_wire(wire) if wire is not None else None
+
+
+def _refused(report: RefusedReport, kind: type[OutsideFailed]) -> DrivetrainError:
+    family_of_error = ProjectError if report.is_project else kind
+    return family_of_error(report.message, hint=report.hint, detail=report.detail)
+
+
+def _setup_failure(report: Report | None, process: _Process) -> SetupFailed:
+    match report:
+        case FailedReport():
+            return SetupFailed(report.message, detail=report.traceback or process.output.tail or None)
+        case RefusedReport():
+            return SetupFailed(report.message, hint=report.hint, detail=report.detail)
+    return SetupFailed(f"the runner {process.ending} before it was ready", detail=process.output.tail or None)
