@@ -31,16 +31,34 @@ class Json(Response):
 
 
 class Stream(StreamingResponse):
-    """Chunks as they come. The generator that gives them is closed as soon as the client has gone."""
+    """Chunks as they come. The generator that gives them is closed as soon as the client has gone.
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], media_type: str, headers: Mapping[str, str] | None = None) -> None:
+    Args:
+        body_read: Set when the request's body has been read, where that goes on while the answer is given.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncGenerator[bytes, None],
+        media_type: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body_read: asyncio.Event | None = None,
+    ) -> None:
         super().__init__(chunks, media_type=media_type, headers={**_STREAM_HEADERS, **(headers or {})})
         self._chunks = chunks
+        self._body_read = body_read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Implements ``Response``."""
         async with contextlib.aclosing(self._chunks):
             await super().__call__(scope, receive, send)
+
+    async def listen_for_disconnect(self, receive: Receive) -> None:
+        """Implements ``StreamingResponse``."""
+        if self._body_read is not None:  # until then, what is received is the body
+            await self._body_read.wait()
+        await super().listen_for_disconnect(receive)
 
 
 def server_sent_event(name: str, data: Any, *, event_id: str | None = None) -> bytes:
