@@ -118,7 +118,7 @@ class Parts:
                 clock=adapters.clock,
             )
         )
-        self._fleet = adapters.fleet
+        self.fleet = adapters.fleet
         self._housekeeping = Housekeeping(adapters.store, adapters.files, adapters.clock, options)
         self._tasks = Tasks()
         self._is_started = False
@@ -150,7 +150,7 @@ class Parts:
         await self.dispatcher.stop(self.options.stop_grace)
         await self.scaling.stop()
         await self.webhooks.stop()
-        await self._fleet.aclose()
+        await self.fleet.aclose()
         await self._tasks.aclose()
         await self.logs.flush()
         await self.store.close()

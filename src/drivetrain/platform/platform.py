@@ -15,7 +15,7 @@ from drivetrain.platform.app import Access, App, AppName, Resources, Revision, R
 from drivetrain.platform.delivery import Delivery, DeliveryId, DeliveryState
 from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder
 from drivetrain.platform.files import FileId, NewFile, Origin, StoredFile
-from drivetrain.platform.fleet import RunnerId
+from drivetrain.platform.fleet import Capacity, RunnerId
 from drivetrain.platform.hub import Live, Numbered
 from drivetrain.platform.key import ApiKey, AuditLine, Scope, digest_of, new_key
 from drivetrain.platform.parts import Parts
@@ -203,6 +203,10 @@ class Platform:
         await self._record(caller, prediction_id)
         return await self._parts.store.queue.position(prediction_id)
 
+    async def count(self, caller: Caller, name: AppName) -> int:
+        """How many predictions of an app are known, ended ones included."""
+        return await self._parts.store.queue.count(self.app(caller, name).name)
+
     async def load(self, caller: Caller) -> dict[RevisionId, Load]:
         """What waits and runs, by revision."""
         caller.require(Scope.CALL)
@@ -332,6 +336,11 @@ class Platform:
         """Apps that want a runner and get none now, and why."""
         caller.require(Scope.CALL)
         return {name: why for name, why in self._parts.scaling.unplaced.items() if caller.owns(name.owner)}
+
+    def capacity(self, caller: Caller) -> Capacity:
+        """What the fleet has in all."""
+        caller.require(Scope.CALL)
+        return self._parts.fleet.capacity
 
     async def stop_runner(self, caller: Caller, runner_id: RunnerId, *, now: bool = False) -> None:
         """End a runner, after its predictions or (``now``) at once; the autoscaler may start another."""

@@ -300,6 +300,9 @@ class QueueStore(Protocol):
     async def find(self, query: PredictionQuery) -> list[Record]:
         """Predictions, newest first, without their events."""
 
+    async def count(self, app: AppName) -> int:
+        """How many predictions of an app are known, ended ones included."""
+
     async def position(self, prediction_id: PredictionId) -> int | None:
         """How many of the same revision and mode stand before it; ``None`` if it does not wait. Counts no further than 10,000."""
 

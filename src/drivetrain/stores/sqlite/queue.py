@@ -301,6 +301,11 @@ class SqliteQueueStore:
             rows.reverse()
         return [to_record(row) for row in rows]
 
+    async def count(self, app: AppName) -> int:
+        """How many predictions of an app are known, ended ones included."""
+        rows = await self._database.fetch(self._sql["count"], {"owner": app.owner, "name": app.name})
+        return int(rows[0][0])
+
     async def position(self, prediction_id: PredictionId) -> int | None:
         """How many of the same revision and mode stand before it; ``None`` if it does not wait. Counts no further than 10,000."""
         rows = await self._database.fetch(self._sql["position"], (prediction_id,))

@@ -238,3 +238,8 @@ DELETE FROM lane WHERE queue IN (
 
 -- name: remove_empty_queues
 DELETE FROM queue WHERE removed = 1 AND NOT EXISTS (SELECT 1 FROM prediction WHERE prediction.queue = queue.key)
+
+-- name: count
+-- Read from the index alone.
+SELECT count(*) FROM queue JOIN prediction ON prediction.queue = queue.key
+WHERE queue.owner = :owner AND queue.name = :name AND queue.removed = 0
