@@ -1,5 +1,7 @@
 """Start a worker: ``python .../drivetrain_worker DESCRIPTOR``, in the project's interpreter, started by a model server.
 
+Or a template, from which workers are forked: ``python .../drivetrain_worker template DESCRIPTOR``.
+
 The interpreter knows nothing of where drivetrain is installed and must not learn it: our site-packages would bring our pins to the
 author's imports. So this file loads the package from its own directory by hand, and adds to ``sys.path`` only the directory that
 holds the ``cog`` module.
@@ -34,4 +36,9 @@ if __name__ == "__main__":  # multiprocessing's spawn runs this file again under
     load_package()  # type: ignore[no-untyped-call] # as above
     from drivetrain_worker.main import main
 
-    main(int(sys.argv[1]))
+    if sys.argv[1] == "template":
+        from drivetrain_worker.template import main as be_template
+
+        main(*be_template(int(sys.argv[2])))  # in each process that was forked from it
+    else:
+        main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -85,6 +85,11 @@ def install() -> None:
     sys.stderr = sys.__stderr__ = _text("stderr")  # type: ignore[misc] # typed as final
 
 
+def adopt() -> None:
+    """After a fork, with another pipe in the old one's place: its reader does not know yet which stream is speaking."""
+    _Pipe._speaker = b""  # noqa: SLF001 (of all pipes together, and of this module alone)
+
+
 def attribute(sink: LogSink) -> None:
     """From now on send what a running prediction writes through Python to ``sink``.
 

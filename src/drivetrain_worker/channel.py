@@ -57,6 +57,14 @@ class Channel:
         """Leave a frame for the next ``receive``, before those already waiting."""
         self._received.appendleft(frame)
 
+    def feed(self, data: bytes) -> None:
+        """Take in bytes that somebody else has read from the connection."""
+        self._received.extend(self._decoder.feed(data))
+
+    def unread(self) -> bytes:
+        """The frames that have come and were not received, for a successor on the same connection."""
+        return b"".join([encode(frame) for frame in self._received])
+
     def _read(self) -> None:
         try:
             data = os.read(self.descriptor, _READ_BYTES)

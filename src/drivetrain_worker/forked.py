@@ -15,11 +15,24 @@ from drivetrain_worker import capture
 from drivetrain_worker.failure import traceback_of
 
 _is_copy = False
+_is_installed = False
 
 
 def install() -> None:
-    """Have every fork of this process noticed. Children that ``multiprocessing`` forks end by themselves and are none the wiser."""
-    os.register_at_fork(after_in_child=_note_copy)
+    """Have every fork of this process noticed. Children that ``multiprocessing`` forks end by themselves and are none the wiser.
+
+    May be called twice.
+    """
+    global _is_installed
+    if not _is_installed:
+        _is_installed = True
+        os.register_at_fork(after_in_child=_note_copy)
+
+
+def adopt() -> None:
+    """This copy was made by a template on purpose: it is the worker, and copies of it are the copies."""
+    global _is_copy
+    _is_copy = False
 
 
 def end_copy(error: Optional[BaseException] = None) -> None:

@@ -25,11 +25,16 @@ def abandon() -> NoReturn:
     """The server is gone: end at once, with all child processes."""
     try:
         if _leads_its_group():
-            for process in _relatives():
-                _send(process, signal.SIGKILL)
+            end_relatives()
             os.killpg(0, signal.SIGKILL)
     finally:
         os._exit(1)
+
+
+def end_relatives() -> None:
+    """End every other process that the model has started and that carries the worker's mark."""
+    for process in _relatives():
+        _send(process, signal.SIGKILL)
 
 
 def leave(loop: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,8 @@ from drivetrain.cli.opening import Opening, open_project
 from drivetrain.cli.options import container_options, project_options
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.project import Mode
-from drivetrain.serving.launch import launch
+from drivetrain.serving.launch import WorkerCommand, launch
+from drivetrain.serving.template_snapshot import Snapshot, chosen_snapshot
 
 if TYPE_CHECKING:
     from drivetrain.serving.webhooks import WebhookOptions
@@ -52,6 +54,13 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     metavar="N",
     help="How many predictions may wait for a free slot before others are refused.",
+)
+@click.option(
+    "--snapshot",
+    type=click.Choice(["auto", "off", "imports", "after-setup"]),
+    metavar="WHAT",
+    help="What is done once for all workers, which are then forked: off, imports, after-setup, or auto: imports, where there are "
+    "several workers or --reload. [default: $DRIVETRAIN_SNAPSHOT, else auto]",
 )
 @click.option("--reload", "reloads", is_flag=True, help="Restart the worker when a source file changes.")
 @click.option("--setup-timeout", type=_SECONDS, metavar="SECONDS", help="How long set-up may take. [default: no limit]")
@@ -117,6 +126,7 @@ def command(
     host: str,
     workers: int,
     queue: int,
+    snapshot: str | None,
     reloads: bool,
     setup_timeout: float | None,
     prediction_timeout: float | None,
@@ -150,8 +160,11 @@ def command(
     with listener:
         worker_command = opening.command(opening.environment(terminal), Mode(mode))
         environ = {**opening.settings.environ, **opening.project.environment.variables, **opening.variables}
+        wanted = chosen_snapshot(snapshot, environ, pays=workers > 1 or reloads)
+        records = opening.settings.cache_directory / "imports"
         # With several workers even the first may need variables of its own, which the supervisor knows.
-        launched = launch(worker_command) if workers == 1 else None  # the model loads while we import the server
+        is_alone = workers == 1 and not _has_template(wanted, records, worker_command)
+        launched = launch(worker_command) if is_alone else None  # the model loads while we import the server
         from drivetrain.cli.serving import ServeOptions, TerminalAudience, serve
         from drivetrain.serving.devices import available_devices
         from drivetrain.serving.http.application import HttpOptions
@@ -180,9 +193,20 @@ def command(
             reach=Reach(allow_private=allow_private),
             reloads=reloads,
             ignores_sigterm=ignores_sigterm,
+            snapshot=wanted,
+            records=records,
         )
         logs_json = not terminal.is_interactive and environ.get("LOG_FORMAT") != "console"
         return serve(worker_command, launched, listener, options, terminal, TerminalAudience(terminal, logs_json=logs_json))
+
+
+def _has_template(snapshot: Snapshot, records: Path, command: WorkerCommand) -> bool:
+    """Whether the first worker may come from a template."""
+    if snapshot is not Snapshot.IMPORTS:
+        return snapshot is Snapshot.AFTER_SETUP
+    from drivetrain.environments.template import TemplateNotes
+
+    return TemplateNotes(records, command.project, command.mode, command.environment).read() is not None
 
 
 def _duration(seconds: float | None) -> timedelta | None:

@@ -16,7 +16,7 @@ import uvicorn
 from drivetrain.cli.summary_log import SummaryLog
 from drivetrain.cli.terminal import Terminal
 from drivetrain.dialects.cog.static_reading import read_statically
-from drivetrain.model.prediction import Prediction
+from drivetrain.model.prediction import Log, Prediction
 from drivetrain.model.project import Mode
 from drivetrain.model.signature import Signature
 from drivetrain.serving.http.application import Application, HttpOptions
@@ -26,7 +26,9 @@ from drivetrain.serving.input_files import InputFileLimits, InputFiles
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
 from drivetrain.serving.outgoing import Outgoing, Reach
 from drivetrain.serving.server import ModelServer, ServerOptions
-from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHooks, SupervisorOptions
+from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHooks, SupervisorOptions, load_frame
+from drivetrain.serving.template_project import ProjectTemplate
+from drivetrain.serving.template_snapshot import Snapshot
 from drivetrain.serving.trainings import TrainingServer
 from drivetrain.serving.uploads import Uploader
 from drivetrain.serving.webhooks import WebhookOptions, Webhooks
@@ -53,6 +55,8 @@ class ServeOptions:
         reach: Whom to talk to on behalf of requests.
         reloads: Whether a changed source file restarts the worker.
         ignores_sigterm: Whether only ``POST /shutdown`` ends the server.
+        snapshot: What a template does ahead for the workers of predictions.
+        records: Where it is kept what that is.
     """
 
     supervisor: SupervisorOptions
@@ -62,6 +66,8 @@ class ServeOptions:
     reach: Reach
     reloads: bool
     ignores_sigterm: bool
+    snapshot: Snapshot = Snapshot.OFF
+    records: Path | None = None
 
 
 class Audience(Protocol):
@@ -211,9 +217,18 @@ def _model_server(
         settled=lambda: None if audience.settled(supervisor) else end(),
         defunct=lambda: None if audience.defunct() else end(),
     )
-    supervisor = Supervisor(command, options.supervisor, hooks)
+    template = _template(command, options, terminal, log=lambda log: supervisor.log(log))  # noqa: PLW0108 (made below)
+    supervisor = Supervisor(command, options.supervisor, hooks, template)
     input_files = InputFiles(InputFileLimits(reach=options.reach))
     return ModelServer(supervisor, options.server, input_files, mode=command.mode, ended=audience.ended)
+
+
+def _template(
+    command: WorkerCommand, options: ServeOptions, terminal: Terminal, *, log: Callable[[Log], None]
+) -> ProjectTemplate | None:
+    if options.snapshot is Snapshot.OFF or options.records is None or command.mode is Mode.TRAIN:
+        return None
+    return ProjectTemplate(command, load_frame(command), options.snapshot, options.records, tell=terminal.note, log=log)
 
 
 def _tracing(command: WorkerCommand, terminal: Terminal) -> Tracing | None:

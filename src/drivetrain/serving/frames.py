@@ -60,6 +60,22 @@ class Ready(msgspec.Struct, tag="ready", frozen=True):
     """Set-up has succeeded."""
 
 
+class Imported(msgspec.Struct, tag="imported", frozen=True):
+    """What the project imported until it was ready, and under which environment variables; a template does it ahead.
+
+    Attributes:
+        origin: ``fresh``; ``forked`` when a template had done the rest; ``afresh`` when what it had done was of no use.
+        journal: ``["import", module, its file]`` and ``["set", variable, its value]``, in the order they happened.
+        changes: What loading the project changed in the environment variables.
+        paths: The directories that libraries were looked for in.
+    """
+
+    origin: str
+    journal: list[tuple[str, str, str | None]]
+    changes: dict[str, str | None]
+    paths: list[str]
+
+
 class Broken(msgspec.Struct, tag="broken", frozen=True):
     """Loading or set-up has failed; the worker ends."""
 
@@ -107,17 +123,25 @@ class HealthReport(msgspec.Struct, tag="health", frozen=True):
     message: str | None = None
 
 
-WorkerFrame: TypeAlias = Hello | Loaded | Ready | Broken | OutputItem | LogText | MetricValue | PredictionCompleted | HealthReport
+WorkerFrame: TypeAlias = (
+    Hello | Loaded | Ready | Imported | Broken | OutputItem | LogText | MetricValue | PredictionCompleted | HealthReport
+)
 
 
 class Load(msgspec.Struct, tag="load", frozen=True):
-    """Import ``file`` under ``root`` and find ``name`` in it. ``takes_lists``: the inputs of several predictions, as lists."""
+    """Import ``file`` under ``root`` and find ``name`` in it.
+
+    Attributes:
+        takes_lists: The inputs are those of several predictions, as lists.
+        records: What is imported is to be reported.
+    """
 
     root: str
     file: str
     name: str
     mode: str
     takes_lists: bool = False
+    records: bool = False
 
 
 class SetUp(msgspec.Struct, tag="setup", frozen=True):

@@ -7,10 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from drivetrain.environments.environment import Environment
 from drivetrain.model.errors import OutsideFailed, ProjectError
@@ -41,6 +43,21 @@ class WorkerCommand:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
+class WorkerHandle(Protocol):
+    """A process that was started to be a worker: a child of ours, or one forked from a template."""
+
+    @property
+    def pid(self) -> int:
+        """Its id, and that of the group that it leads."""
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, as ``subprocess`` says it; ``None`` while it lives, and when nobody is left who knows."""
+
+    def wait(self) -> object:
+        """Block until it has ended."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LaunchedWorker:
     """A worker process just started, and the server's ends of its connections.
@@ -52,10 +69,16 @@ class LaunchedWorker:
         family: Value of ``FAMILY_VARIABLE`` in it and its descendants.
     """
 
-    process: subprocess.Popen[bytes]
+    process: WorkerHandle
     connection: socket.socket
     log: int
     family: str
+
+    def discard(self) -> None:
+        """Let go of a worker that nobody wants: it ends, since its connection does."""
+        self.connection.close()
+        os.close(self.log)
+        threading.Thread(target=self.process.wait, daemon=True).start()
 
 
 def launch(command: WorkerCommand) -> LaunchedWorker:
@@ -76,26 +99,55 @@ def launch(command: WorkerCommand) -> LaunchedWorker:
 
 def _launch(command: WorkerCommand) -> LaunchedWorker:
     family = uuid.uuid4().hex
+    with connections() as ends:
+        process = start_process(command, [str(ends.their_connection.fileno())], ends, family)
+        return LaunchedWorker(process=process, connection=ends.connection, log=ends.log, family=family)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connections:
+    """Both ends of what connects a worker (or a template) with the server.
+
+    Attributes:
+        connection: Carries frames; ours.
+        log: Carries standard output and error; ours.
+        their_connection: The other end.
+        their_log: The other end.
+    """
+
+    connection: socket.socket
+    log: int
+    their_connection: socket.socket
+    their_log: int
+
+
+@contextlib.contextmanager
+def connections() -> Iterator[Connections]:
+    """Make connections for a process that is started in the block. Their ends are closed after it, ours only if it fails."""
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-        connection, connection_end = socket.socketpair()
+        connection, their_connection = socket.socketpair()
         ours.callback(connection.close)
-        theirs.callback(connection_end.close)
-        log, log_end = os.pipe()
+        theirs.callback(their_connection.close)
+        log, their_log = os.pipe()
         ours.callback(os.close, log)
-        theirs.callback(os.close, log_end)
-        _enlarge(log_end)
-        process = subprocess.Popen(
-            [str(command.environment.python), str(worker_directory()), str(connection_end.fileno())],
-            cwd=command.project.root,
-            env={**process_variables(command), FAMILY_VARIABLE: family},
-            stdin=subprocess.DEVNULL,
-            stdout=log_end,
-            stderr=log_end,
-            pass_fds=(connection_end.fileno(),),
-            start_new_session=True,
-        )
-        ours.pop_all()  # kept open: the worker is there
-        return LaunchedWorker(process=process, connection=connection, log=log, family=family)
+        theirs.callback(os.close, their_log)
+        _enlarge(their_log)
+        yield Connections(connection=connection, log=log, their_connection=their_connection, their_log=their_log)
+        ours.pop_all()  # kept open: the process is there
+
+
+def start_process(command: WorkerCommand, arguments: list[str], ends: Connections, family: str) -> subprocess.Popen[bytes]:
+    """Start the worker package in the project's interpreter, as leader of a group of its own."""
+    return subprocess.Popen(
+        [str(command.environment.python), str(worker_directory()), *arguments],
+        cwd=command.project.root,
+        env={**process_variables(command), FAMILY_VARIABLE: family},
+        stdin=subprocess.DEVNULL,
+        stdout=ends.their_log,
+        stderr=ends.their_log,
+        pass_fds=(ends.their_connection.fileno(),),
+        start_new_session=True,
+    )
 
 
 def worker_directory() -> Path:

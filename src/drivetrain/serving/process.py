@@ -13,7 +13,6 @@ import fcntl
 import os
 import signal
 import struct
-import subprocess
 import termios
 import threading
 from typing import Protocol
@@ -22,7 +21,7 @@ from drivetrain.model.errors import InternalError
 from drivetrain.model.prediction import Log, Source
 from drivetrain.serving import family
 from drivetrain.serving.frames import FrameDecoder, ServerFrame, WorkerFrame, encode
-from drivetrain.serving.launch import LaunchedWorker
+from drivetrain.serving.launch import LaunchedWorker, WorkerHandle
 from drivetrain.serving.log_stream import LogDecoder
 
 _READ_BYTES = 256 * 1024
@@ -181,7 +180,7 @@ class WorkerProcess:
     def _ending(self) -> str:
         if self._is_cut_off and self._launched.process.returncode == -signal.SIGKILL:  # which was ours
             return "closed its connection to the server"
-        return _ending(self._launched.process)
+        return ending_of(self._launched.process)
 
     def _close(self) -> None:
         self._has_ended = True
@@ -204,8 +203,11 @@ def _bytes_waiting(descriptor: int) -> int:
     return count
 
 
-def _ending(process: subprocess.Popen[bytes]) -> str:
+def ending_of(process: WorkerHandle) -> str:
+    """How a process that has ended did so, as in "was killed by SIGSEGV"."""
     code = process.returncode
+    if code is None:
+        return "ended; how is not known, since the template that it was forked from had ended before"
     if code >= 0:
         return f"exited with status {code}"
     try:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Protocol
 
 from drivetrain.model.errors import BadRequest, DrivetrainError
 from drivetrain.model.prediction import Failure, Log, Source, Status
@@ -20,7 +21,7 @@ from drivetrain.model.project import BatchPolicy, Mode
 from drivetrain.model.signature import Signature
 from drivetrain.serving import batching
 from drivetrain.serving.devices import visible_device
-from drivetrain.serving.frames import HealthReport, Load, WireFailure
+from drivetrain.serving.frames import HealthReport, Imported, Load, WireFailure
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, entry_point_of, launch
 from drivetrain.serving.respawn import Death, GiveUp, decide
 from drivetrain.serving.run import Run, now
@@ -98,6 +99,32 @@ class SupervisorHooks:
     defunct: Callable[[], None] = field(default=lambda: None)
 
 
+class ForkSource(Protocol):
+    """Where workers can be had faster than by starting them, if it has any."""
+
+    @property
+    def records(self) -> bool:
+        """Whether workers are to report what they import."""
+
+    def start(self) -> None:
+        """The project is about to be loaded as it is now on disk."""
+
+    def may_fork(self, *, waits: bool) -> bool:
+        """Whether ``fork`` is worth trying; ``waits``: even if it takes as long as a start."""
+
+    async def fork(self, command: WorkerCommand, *, limit: timedelta | None = None) -> LaunchedWorker | None:
+        """A worker; ``None`` if it must be started in the usual way. Never raises for a reason of its own."""
+
+    def learn(self, report: Imported) -> None:
+        """A worker has reported what it imported."""
+
+    def kill(self) -> None:
+        """Have no more. May be called twice."""
+
+    async def aclose(self) -> None:
+        """Have no more, and leave nothing behind. May be called twice."""
+
+
 class Supervisor:
     """Owns the workers of one model.
 
@@ -105,9 +132,12 @@ class Supervisor:
         command: How to start a worker.
         options: How to supervise.
         hooks: Who is told.
+        forks: Where else to have workers from; owned from now on.
     """
 
-    def __init__(self, command: WorkerCommand, options: SupervisorOptions, hooks: SupervisorHooks) -> None:
+    def __init__(
+        self, command: WorkerCommand, options: SupervisorOptions, hooks: SupervisorHooks, forks: ForkSource | None = None
+    ) -> None:
         self.state = ModelState.STARTING
         self.setup = SetupRecord(started_at=now())
         self.signature: Signature | None = None
@@ -117,6 +147,8 @@ class Supervisor:
         self._command = command
         self._options = options
         self._hooks = hooks
+        self._forks = forks
+        self._forking: set[asyncio.Task[None]] = set()
         self._workers: list[Worker] = []
         self._free_numbers = set(range(options.workers))
         self._waiting: deque[Run] = deque()
@@ -151,7 +183,9 @@ class Supervisor:
         Args:
             first: A worker that is already under way.
         """
-        self._add_worker(first)
+        if self._forks is not None:
+            self._forks.start()
+        self._add_worker(first, waits=True)
         # The others wait until the first has shown that the project loads: its signature decides their concurrency.
 
     async def ready(self) -> None:
@@ -205,6 +239,7 @@ class Supervisor:
         self._deaths.clear()
         self._settled.clear()
         self._cancel_timers()
+        await self._stop_forking()
         await self._end_workers(grace=timedelta(seconds=10))
         self.start()
 
@@ -219,13 +254,20 @@ class Supervisor:
         self._cancel_timers()
         while self._waiting:
             self._waiting.popleft().fail("The model server was shut down before this prediction started.", worker_lost=True)
+        await self._stop_forking()
         await self._end_workers(grace)
+        if self._forks is not None:
+            await self._forks.aclose()
 
     def kill(self) -> None:
         """End the workers at once, and start no others; predictions in them fail."""
         self.state = ModelState.STOPPED
         self._settled.set()
         self._cancel_timers()
+        for task in self._forking:
+            task.cancel()
+        if self._forks is not None:
+            self._forks.kill()
         for worker in self._workers:
             worker.kill()
 
@@ -263,7 +305,7 @@ class Supervisor:
         if self._batch is not None:
             self.concurrency = self._batch.max_size
         while self._free_numbers:
-            self._add_worker()
+            self._add_worker(waits=True)
         return True
 
     def worker_ready(self, worker: Worker) -> None:
@@ -273,6 +315,11 @@ class Supervisor:
             self.setup.completed_at = now()
             self._settle()
         self._assign()
+
+    def worker_imported(self, worker: Worker, report: Imported) -> None:
+        """Implements ``WorkerOwner``."""
+        if self._forks is not None:
+            self._forks.learn(report)
 
     def worker_broken(self, worker: Worker, stage: str, failure: WireFailure) -> None:
         """Implements ``WorkerOwner``."""
@@ -285,7 +332,14 @@ class Supervisor:
 
     def log_strayed(self, worker: Worker, log: Log) -> None:
         """Implements ``WorkerOwner``."""
-        if not worker.was_ready and self.state is ModelState.STARTING:
+        if worker.was_ready:
+            self._hooks.log(log)
+        else:
+            self.log(log)
+
+    def log(self, log: Log) -> None:
+        """Take in what belongs to no prediction, and to the set-up if the model is being set up."""
+        if self.state is ModelState.STARTING:
             self.setup.logs = (self.setup.logs + log.data)[-_SETUP_LOG_CHARACTERS:]
         self._hooks.log(log)
 
@@ -339,29 +393,50 @@ class Supervisor:
             self._hooks.log(Log(source=Source.STDERR, data=f"cannot start a worker: {error.message}\n"))
             self._respawn(Death(at=now(), was_ready=False))
 
-    def _add_worker(self, launched: LaunchedWorker | None = None) -> None:
-        project, mode = self._command.project, self._command.mode
-        reference = entry_point_of(project, mode)
-        load = Load(
-            root=str(project.root),
-            file=reference.file,
-            name=reference.name,
-            mode=mode.value,
-            takes_lists=project.batch is not None and mode is Mode.PREDICT,
-        )
+    def _add_worker(self, launched: LaunchedWorker | None = None, *, waits: bool = False) -> None:
         number = min(self._free_numbers)
-        worker = Worker(number, launched or self._launch(number), load, self, _limits(self._options))
+        if launched is None and self._forks is not None and self._forks.may_fork(waits=waits):
+            self._free_numbers.remove(number)
+            task = asyncio.get_running_loop().create_task(self._fork_worker(number, self._forks))
+            self._forking.add(task)
+            task.add_done_callback(self._forking.discard)
+            return
+        launched = launched or launch(self._command_for(number))
         self._free_numbers.remove(number)
-        self._workers.append(worker)
+        self._put_in_place(number, launched)
+
+    async def _fork_worker(self, number: int, forks: ForkSource) -> None:
+        command = self._command_for(number)
+        try:
+            launched = await forks.fork(command, limit=self._options.setup_timeout) or launch(command)
+        except DrivetrainError as error:
+            self._free_numbers.add(number)
+            self._hooks.log(Log(source=Source.STDERR, data=f"cannot start a worker: {error.message}\n"))
+            self._fail_setup("process", Failure(message=error.message))
+            self._respawn(Death(at=now(), was_ready=False))
+        except BaseException:
+            self._free_numbers.add(number)
+            raise
+        else:
+            self._put_in_place(number, launched)
+
+    async def _stop_forking(self) -> None:
+        for task in self._forking:
+            task.cancel()
+        if self._forking:
+            await asyncio.wait(self._forking)
+
+    def _put_in_place(self, number: int, launched: LaunchedWorker) -> None:
+        load = load_frame(self._command, records=self._forks is not None and self._forks.records)
+        self._workers.append(worker := Worker(number, launched, load, self, _limits(self._options)))
         if self._options.setup_timeout is not None:
             self._after(self._options.setup_timeout, lambda: self._end_late_setup(worker))
 
-    def _launch(self, number: int) -> LaunchedWorker:
+    def _command_for(self, number: int) -> WorkerCommand:
         device = visible_device(number, self._options.workers, self._options.devices)
         if device is None:
-            return launch(self._command)
-        variables = {**self._command.variables, "CUDA_VISIBLE_DEVICES": device}
-        return launch(replace(self._command, variables=variables))
+            return self._command
+        return replace(self._command, variables={**self._command.variables, "CUDA_VISIBLE_DEVICES": device})
 
     def _end_late_setup(self, worker: Worker) -> None:
         if worker.phase in (Phase.LOADING, Phase.SETTING_UP):
@@ -411,6 +486,24 @@ class Supervisor:
             return False
         worker.start([self._waiting.popleft() for _ in range(decision.count)])
         return True
+
+
+def load_frame(command: WorkerCommand, *, records: bool = False) -> Load:
+    """What workers of a project are told to load.
+
+    Raises:
+        ProjectError: The project names nothing to load.
+    """
+    project, mode = command.project, command.mode
+    reference = entry_point_of(project, mode)
+    return Load(
+        root=str(project.root),
+        file=reference.file,
+        name=reference.name,
+        mode=mode.value,
+        takes_lists=project.batch is not None and mode is Mode.PREDICT,
+        records=records,
+    )
 
 
 def _limits(options: SupervisorOptions) -> WorkerLimits:

@@ -38,6 +38,7 @@ from drivetrain.serving.frames import (
     CheckHealth,
     HealthReport,
     Hello,
+    Imported,
     Load,
     Loaded,
     LogText,
@@ -76,6 +77,9 @@ class WorkerOwner(Protocol):
 
     def worker_ready(self, worker: Worker) -> None:
         """Set-up has succeeded; slots are free."""
+
+    def worker_imported(self, worker: Worker, report: Imported) -> None:
+        """A worker that was told to record what it imports has done so."""
 
     def worker_broken(self, worker: Worker, stage: str, failure: WireFailure) -> None:
         """Loading or set-up has failed; the worker is about to end."""
@@ -230,6 +234,8 @@ class Worker:
                 self._owner.worker_broken(self, frame.stage, frame.failure)
             case HealthReport():
                 self._report_health(frame)
+            case Imported():
+                self._owner.worker_imported(self, frame)
             case Hello():
                 pass
 
