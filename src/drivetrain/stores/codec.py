@@ -45,6 +45,10 @@ _DEFLATED = b"z"
 #: Below, deflating costs more time than the bytes it saves do (benchmarks/queue.py --events).
 _WORTH_DEFLATING = 4096
 
+#: The first and the last moment that there are, as numbers.
+EARLIEST = (datetime.min.replace(tzinfo=timezone.utc) - _EPOCH) // _MICROSECOND
+LATEST = (datetime.max.replace(tzinfo=timezone.utc) - _EPOCH) // _MICROSECOND
+
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 
 from drivetrain.model.errors import InternalError
 from drivetrain.model.prediction import Completed, Event, PredictionId, Status
@@ -28,7 +28,7 @@ from drivetrain.platform.queue import (
     Submission,
     Submitted,
 )
-from drivetrain.stores.codec import optional_microseconds, pack_events, to_microseconds, to_moment
+from drivetrain.stores.codec import EARLIEST, LATEST, optional_microseconds, pack_events, to_microseconds, to_moment
 from drivetrain.stores.ending import NOT_STARTED_IN_TIME, canceled, delivery_of_end, given_up, taken_back
 from drivetrain.stores.sqlite.database import Database
 from drivetrain.stores.sqlite.delivery import add_delivery
@@ -37,9 +37,6 @@ from drivetrain.stores.sqlite.statements import queue_statements
 
 #: Positions are counted no further.
 _FARTHEST = 10_000
-
-_EARLIEST = to_microseconds(datetime.min.replace(tzinfo=timezone.utc))
-_LATEST = to_microseconds(datetime.max.replace(tzinfo=timezone.utc))
 
 
 class SqliteQueueStore:
@@ -399,9 +396,9 @@ def _query_parameters(query: PredictionQuery) -> Row:
         "mode": query.mode.value if query.mode else None,
         "any_lane": query.revision is None and query.mode is None,
         "statuses": json.dumps(sorted(status.value for status in query.statuses)) if query.statuses else None,
-        "created_from": to_microseconds(query.created_after) if query.created_after else _EARLIEST,
-        "created_to": to_microseconds(query.created_before) - 1 if query.created_before else _LATEST,
-        "before_at": to_microseconds(before_at) if before_at else _LATEST + 1,
+        "created_from": to_microseconds(query.created_after) if query.created_after else EARLIEST,
+        "created_to": to_microseconds(query.created_before) - 1 if query.created_before else LATEST,
+        "before_at": to_microseconds(before_at) if before_at else LATEST + 1,
         "before_id": before_id,
         "after_at": optional_microseconds(after_at),
         "after_id": after_id,

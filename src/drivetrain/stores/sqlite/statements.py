@@ -45,4 +45,9 @@ def delivery_statements() -> Mapping[str, str]:
     return named(_DIRECTORY / "deliveries.sql")
 
 
+def file_statements() -> Mapping[str, str]:
+    """Those of records of files."""
+    return named(_DIRECTORY / "files.sql")
+
+
 _DIRECTORY = Path(__file__).with_name("sql")
