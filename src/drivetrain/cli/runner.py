@@ -24,7 +24,7 @@ from drivetrain.model.project import Mode, Project
 from drivetrain.model.signature import Signature
 from drivetrain.serving.http.application import HttpOptions
 from drivetrain.serving.launch import WorkerCommand, entry_point_of, launch
-from drivetrain.serving.lifeline import RUNNER_VARIABLE, BuildOrder, BuiltReport, FailedReport, Lifeline, ReadyReport, ServeOrder
+from drivetrain.serving.lifeline import MARK_VARIABLE, BuildOrder, BuiltReport, FailedReport, Lifeline, ReadyReport, ServeOrder
 from drivetrain.serving.outgoing import Reach
 from drivetrain.serving.server import ServerOptions
 from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorOptions
@@ -58,7 +58,7 @@ def run(connection: socket.socket) -> int:
 
 
 def _build(lifeline: Lifeline, order: BuildOrder, terminal: Terminal) -> int:
-    os.environ[RUNNER_VARIABLE] = order.mark  # installers carry it on
+    os.environ[MARK_VARIABLE] = order.mark  # installers carry it on
     os.chdir(order.project)
     loaded = load_project(Path(order.project), None)
     for warning in loaded.warnings:
@@ -81,9 +81,9 @@ def _serve(lifeline: Lifeline, order: ServeOrder, terminal: Terminal) -> int:
     command = WorkerCommand(
         project=project,
         environment=_environment(project, terminal),
-        environ={**order.environ, RUNNER_VARIABLE: order.mark},
+        environ=order.environ,
         mode=mode,
-        variables=order.variables,
+        variables={**order.variables, MARK_VARIABLE: order.mark},
     )
     with _listening(order.socket) as listener:
         launched = launch(command)

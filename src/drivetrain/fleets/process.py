@@ -25,7 +25,7 @@ from drivetrain.fleets.link import RunnerLink
 from drivetrain.fleets.machine import capacity_of_machine
 from drivetrain.fleets.output import RunnerOutput
 from drivetrain.fleets.template import Forked, RunnerTemplate
-from drivetrain.fleets.variables import base_variables
+from drivetrain.fleets.variables import base_variables, firm_variables
 from drivetrain.fleets.workplace import Workplace, make_workplace
 from drivetrain.model.errors import DrivetrainError, OutsideFailed, ProjectError
 from drivetrain.model.prediction import Event, PredictionId
@@ -47,7 +47,7 @@ from drivetrain.platform.fleet import (
 )
 from drivetrain.serving import family, lifeline
 from drivetrain.serving.lifeline import (
-    RUNNER_VARIABLE,
+    MARK_VARIABLE,
     BuiltReport,
     FailedReport,
     ReadyReport,
@@ -138,7 +138,7 @@ class ProcessFleet:
             temporary=str(workplace.temporary),
             mark=self._mark_of(number),
             environ=base_variables(self._settings.environ, order, temporary=workplace.temporary),
-            variables=dict(order.variables),
+            variables={**order.variables, **firm_variables(order)},
             files_url=order.files_url,
             concurrency=order.concurrency,
             mode=order.mode.value,
@@ -166,7 +166,7 @@ class ProcessFleet:
 
     def _clean_up(self) -> None:
         for left in self._directory.iterdir() if self._directory.is_dir() else ():
-            family.kill_marked(RUNNER_VARIABLE, f"{self._mark}-{left.name}")
+            family.kill_marked(MARK_VARIABLE, f"{self._mark}-{left.name}")
             shutil.rmtree(left, ignore_errors=True)
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -312,7 +312,7 @@ class _Process:
         forked: The process.
         connection: Our end of the lifeline.
         output: What it writes.
-        mark: Value of ``RUNNER_VARIABLE`` in all that it starts.
+        mark: Value of ``MARK_VARIABLE`` in all that it starts.
         workplace: Its directories, removed when it has ended.
         path: Its socket, removed too.
     """
@@ -403,7 +403,7 @@ class _Process:
     def _remove(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._forked.pid, signal.SIGKILL)
-        family.kill_marked(RUNNER_VARIABLE, self._mark)
+        family.kill_marked(MARK_VARIABLE, self._mark)
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         if self._workplace is not None:

@@ -40,15 +40,19 @@ def base_variables(environ: Mapping[str, str], order: RunnerOrder, *, temporary:
 
     Args:
         environ: The platform's.
-        order: For its data directory and GPUs.
+        order: For its data directory.
         temporary: Directory for temporary files.
     """
     kept = {name: value for name, value in environ.items() if name in _HANDED_ON or name.startswith(_HANDED_ON_PREFIXES)}
     return {
         **kept,
         "TMPDIR": str(temporary),
-        "CUDA_VISIBLE_DEVICES": ",".join(order.grant.gpus),
-        "DRIVETRAIN_DATA": str(order.data),
         "HF_HOME": str(order.data / ".cache" / "huggingface"),
         "TORCH_HOME": str(order.data / ".cache" / "torch"),
     }
+
+
+def firm_variables(order: RunnerOrder) -> dict[str, str]:
+    """What nothing a project or a secret says can change: which GPUs the runner sees (none, where it was granted none), and where its
+    data is."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(order.grant.gpus), "DRIVETRAIN_DATA": str(order.data)}

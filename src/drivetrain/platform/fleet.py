@@ -96,7 +96,7 @@ class RunnerOrder:
     """A runner to start.
 
     Attributes:
-        source: Directory of the unpacked project; the runner works in it and must leave it as it is.
+        source: Directory of the unpacked project; the runner works in a copy of it, and it stays as it is.
         data: A directory that all runners of the app share and that stays.
         variables: Environment variables for the model: secrets and what the platform adds. Never logged.
         files_url: Below this URL are the platform's own files: inputs are read there whatever its address, output files are PUT to

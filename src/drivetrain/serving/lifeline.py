@@ -20,7 +20,7 @@ from drivetrain.model.errors import DrivetrainError, ProjectError
 from drivetrain.serving import family
 
 #: Set for every process of a runner but the model server itself; what left all groups is found by it.
-RUNNER_VARIABLE = "DRIVETRAIN_RUNNER"
+MARK_VARIABLE = "DRIVETRAIN_LIFELINE"
 
 _READ_BYTES = 64 * 1024
 
@@ -32,7 +32,7 @@ class ServeOrder(msgspec.Struct, frozen=True, kw_only=True, tag="serve"):
         project: Directory of the project, for this server alone.
         socket: Path of the Unix socket to listen on.
         temporary: Directory for temporary files.
-        mark: Value of ``RUNNER_VARIABLE``.
+        mark: Value of ``MARK_VARIABLE``.
         environ: The environment that the model's starts from.
         variables: Variables on top of the environment's and the project's own.
         files_url: See ``RunnerOrder`` of the platform.
@@ -61,7 +61,7 @@ class BuildOrder(msgspec.Struct, frozen=True, kw_only=True, tag="build"):
     """Make the environment of the project in a directory.
 
     Attributes:
-        mark: Value of ``RUNNER_VARIABLE``.
+        mark: Value of ``MARK_VARIABLE``.
     """
 
     project: str
@@ -179,7 +179,7 @@ class Lifeline:
             while self._connection.recv(_READ_BYTES):
                 pass
         finally:
-            family.kill_marked(RUNNER_VARIABLE, self.order.mark)
+            family.kill_marked(MARK_VARIABLE, self.order.mark)
             os._exit(1)
 
 
