@@ -130,7 +130,7 @@ class Platform:
         """
         parts = self._parts
         submission = await parts.submissions.prepare(caller, request)
-        with parts.limits.admitted(caller, submission), self._using(submission) as live:
+        with parts.limits.admitted(caller), self._using(submission) as live:
             app = self.catalog.app(submission.app)
             submitted = await parts.dispatcher.submit(submission, queue_limit=app.scaling.queue_limit)
             if submitted.is_new:
@@ -279,6 +279,26 @@ class Platform:
         """Deploy an uploaded project; see ``Deployments.deploy``. What was deployed before serves on meanwhile."""
         caller.require(Scope.DEPLOY, order.app.owner)
         return self._deploy(caller, order, archive)
+
+    async def copy_revision(
+        self, caller: Caller, revision_id: RevisionId, app: App, *, variables: Mapping[str, str] | None = None
+    ) -> Revision:
+        """Let a revision that the caller may call answer under the name of an app of its own, with runners of their own.
+
+        Args:
+            app: As it should be; made if it is not there.
+            variables: See ``Deployments.copy``.
+
+        Raises:
+            BadRequest: The revision is not ready.
+        """
+        caller.require(Scope.DEPLOY, app.name.owner)
+        revision = self.revision(caller, revision_id)
+        if revision.state is not RevisionState.READY:
+            raise BadRequest(f"revision {revision.number} of '{revision.app}' is {revision.state.value}")
+        copy = await self._parts.deployments.copy(app, revision, variables or {})
+        await self._audit(caller, "app.copy", str(app.name), f"of revision {revision.number} of {revision.app}")
+        return copy
 
     async def roll_back(self, caller: Caller, name: AppName, revision_id: RevisionId | None = None) -> App:
         """Let another revision answer, at once.
