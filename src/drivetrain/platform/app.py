@@ -207,6 +207,8 @@ class Revision:
         concurrency: Predictions at once in a runner of it, as its code says.
         failure: Why it failed.
         logs: The end of what building and proving it wrote.
+        variables: Environment variables of its runners; files of ours in them are references, and belong to the revision.
+        copy_of: The revision of another app that it runs the code of.
     """
 
     id: RevisionId
@@ -222,6 +224,8 @@ class Revision:
     concurrency: int = 1
     failure: str | None = None
     logs: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    copy_of: RevisionId | None = None
     labels: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -16,6 +16,7 @@ from drivetrain.platform.clock import Clock
 from drivetrain.platform.compatibility import Severity, compare
 from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder, Noticed, Said, Step, StepBegun, Strategy
 from drivetrain.platform.dispatch import Dispatcher
+from drivetrain.platform.files import FileStore
 from drivetrain.platform.fleet import BuildOrder, Fleet
 from drivetrain.platform.logs import RunnerLogs
 from drivetrain.platform.queue import QueueStore
@@ -44,6 +45,7 @@ class DeployPorts:
     dispatcher: Dispatcher
     queue: QueueStore
     logs: RunnerLogs
+    files: FileStore
     clock: Clock
 
 

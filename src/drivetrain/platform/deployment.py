@@ -7,14 +7,18 @@ the client that asked for it: nothing goes on that nobody watches.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 from drivetrain.model.errors import DrivetrainError
 from drivetrain.model.prediction import TERMINAL, Status
-from drivetrain.platform.app import App, AppName, Revision, RevisionState, Share
+from drivetrain.platform.app import App, AppName, Revision, RevisionId, RevisionState, Share
 from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder
 from drivetrain.platform.deploying import Deploying, DeployPorts
+from drivetrain.platform.files import read_reference
+from drivetrain.platform.fleet import BuildOrder
 from drivetrain.platform.queue import PredictionQuery
 from drivetrain.platform.tasks import Tasks
 
@@ -75,6 +79,41 @@ class Deployments:
             task.cancel()
             await asyncio.wait({task})
 
+    async def copy(self, app: App, original: Revision, variables: Mapping[str, str]) -> Revision:
+        """Let a revision of one app answer under the name of another too, with runners of its own; the same copy twice is one.
+
+        Nothing is proved: the code has been.
+
+        Args:
+            app: Under whose name, as it should be; made if it is not there.
+            original: Ready.
+            variables: Added to those of the original. The copy owns the files in them.
+        """
+        ports = self._ports
+        variables = {**original.variables, **variables}
+        key = json.dumps([str(app.name), original.id, variables], sort_keys=True)
+        revision_id = RevisionId(hashlib.sha256(key.encode()).hexdigest())
+        async with self._lock(app.name):
+            revision = ports.catalog.find_revision(revision_id)
+            if revision is None:
+                await ports.catalog.put_app(app)
+                revision = replace(
+                    original,
+                    id=revision_id,
+                    app=app.name,
+                    number=await ports.catalog.next_number(app.name),
+                    created_at=ports.clock.now(),
+                    variables=variables,
+                    copy_of=original.id,
+                    logs="",
+                )
+                await ports.fleet.build(
+                    BuildOrder(app=app.name, revision=revision_id, source=ports.sources.path(original.source)), _no_log
+                )
+                await ports.catalog.put_revision(revision)
+            await self.switch(app, (Share(revision=revision_id, percent=100),))
+        return revision
+
     async def switch(self, app: App, shares: tuple[Share, ...]) -> App:
         """Let other revisions answer, from now on."""
         app = replace(app, alias=shares, releases=app.releases + 1)
@@ -93,14 +132,14 @@ class Deployments:
                 await ports.scaling.end_all(app.name, now=True)
                 await ports.catalog.remove_app(app.name)
             for revision in revisions:
-                await self._remove_source(revision)
+                await self._remove_belongings(revision)
             await ports.logs.remove(app.name)
             await ports.sources.remove_data(app.name)
 
     async def remove_revision(self, revision: Revision) -> None:
         """Forget a revision that answers no requests."""
         await self._ports.catalog.remove_revision(revision.id)
-        await self._remove_source(revision)
+        await self._remove_belongings(revision)
 
     async def _cancel_all(self, app: AppName) -> None:
         query = PredictionQuery(app=app, statuses=frozenset(Status) - TERMINAL, limit=1000)
@@ -110,11 +149,19 @@ class Deployments:
             await self._ports.scaling.end_all(app, now=True)  # with its runner gone, what was claimed ends too
             await asyncio.sleep(0.05)
 
-    async def _remove_source(self, revision: Revision) -> None:
+    async def _remove_belongings(self, revision: Revision) -> None:
+        """Delete what no other revision needs."""
         catalog = self._ports.catalog
-        in_use = {each.source for app in catalog.apps() for each in catalog.revisions(app.name)}
-        if revision.source not in in_use:
+        left = [each for app in catalog.apps() for each in catalog.revisions(app.name)]
+        if revision.source not in {each.source for each in left}:
             await self._ports.sources.remove(revision.source)
+        values = set(revision.variables.values()).difference(*(each.variables.values() for each in left))
+        for found in filter(None, map(read_reference, values)):
+            await self._ports.files.remove(found[0])
 
     def _lock(self, app: AppName) -> asyncio.Lock:
         return self._locks.setdefault(app, asyncio.Lock())
+
+
+def _no_log(_: str) -> None:
+    """What is there already has nothing to tell."""

@@ -61,7 +61,7 @@ class StoredFile:
         sha256: Of its content, in hexadecimal.
         md5: The same; some clients ask for it.
         prediction: Whose input or output it is.
-        expires_at: When it may be deleted.
+        expires_at: When it may be deleted; ``None`` is never.
         metadata: What the uploader wants kept with it.
     """
 
@@ -115,7 +115,11 @@ def replace_references(value: Any, replacement: Callable[[FileId, str], str]) ->
 
 @dataclass(frozen=True, kw_only=True)
 class NewFile:
-    """What is known of a file before its content has come."""
+    """What is known of a file before its content has come.
+
+    Attributes:
+        metadata: Taken as it is when the content has come to its end: a form may hold more of it behind the content.
+    """
 
     owner: str
     name: str
@@ -153,6 +157,9 @@ class FileStore(Protocol):
 
     async def usage(self, owner: str) -> int:
         """How many bytes an owner's files take."""
+
+    async def keep_until(self, file_id: FileId, expires_at: datetime | None) -> StoredFile | None:
+        """Change when a file may be deleted; ``None`` is never. Its record as it is then, if there is such a file."""
 
     async def remove(self, file_id: FileId) -> bool:
         """Delete a file. Whether there was one."""

@@ -115,6 +115,7 @@ class Parts:
                 dispatcher=self.dispatcher,
                 queue=adapters.store.queue,
                 logs=self.logs,
+                files=adapters.files,
                 clock=adapters.clock,
             )
         )

@@ -21,7 +21,7 @@ from drivetrain.platform.catalog import Catalog
 from drivetrain.platform.clock import Clock
 from drivetrain.platform.dispatch import Dispatcher
 from drivetrain.platform.fleet import Fleet, Grant, Ready, RunnerId, RunnerOrder
-from drivetrain.platform.gate import RunnerGate
+from drivetrain.platform.gate import RunnerFiles, RunnerGate
 from drivetrain.platform.ids import Ids
 from drivetrain.platform.logs import RunnerLogs
 from drivetrain.platform.options import PlatformOptions
@@ -382,20 +382,20 @@ class Scaling:
             source=ports.sources.path(revision.source),
             data=ports.sources.data_directory(app.name),
             grant=live.grant,
-            variables=await self._variables(app.name, revision, live.id),
+            variables=await self._variables(app.name, revision, live.id, files),
             files_url=files.url,
             concurrency=app.scaling.concurrency,
             startup_timeout=app.scaling.startup_timeout,
             cancel_grace=ports.options.cancel_grace,
         )
 
-    async def _variables(self, app: AppName, revision: Revision, runner_id: RunnerId) -> dict[str, str]:
-        """The model's environment: its owner's secrets, those of the app winning, and who it is."""
+    async def _variables(self, app: AppName, revision: Revision, runner_id: RunnerId, files: RunnerFiles) -> dict[str, str]:
+        """The model's environment: its owner's secrets, those of the app winning, what the revision brings, and who it is."""
         secrets = await self._ports.secrets.secrets(app.owner)
         shared = [secret for secret in secrets if secret.app is None]
         own = [secret for secret in secrets if secret.app == app]
         variables = {secret.name: self._ports.vault.open(secret.sealed).decode() for secret in (*shared, *own)}
-        variables |= {key: str(value) for key, value in revision.labels.get("variables", {}).items()}
+        variables |= {key: str(files.outward(value)) for key, value in revision.variables.items()}
         return variables | {"DRIVETRAIN_APP": str(app), "DRIVETRAIN_REVISION": revision.id, "DRIVETRAIN_RUNNER": runner_id}
 
     async def _stop_runner(self, live: LiveRunner, grace: timedelta) -> None:

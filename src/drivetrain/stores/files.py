@@ -108,6 +108,10 @@ class LocalFiles:
         """How many bytes an owner's files take."""
         return await self._records.usage(owner)
 
+    async def keep_until(self, file_id: FileId, expires_at: datetime | None) -> StoredFile | None:
+        """Change when a file may be deleted; ``None`` is never. Its record as it is then, if there is such a file."""
+        return await self._records.keep_until(file_id, expires_at)
+
     async def remove(self, file_id: FileId) -> bool:
         """Delete a file. Whether there was one."""
         self._under_way.add(file_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -54,6 +55,20 @@ class FileRecords:
         """The record of a file that is kept."""
         rows = await self._database.fetch(self._sql["get"], (file_id,))
         return unpack_as(StoredFile, rows[0][0]) if rows else None
+
+    async def keep_until(self, file_id: FileId, expires_at: datetime | None) -> StoredFile | None:
+        """Change when a file that is kept expires; its record then."""
+
+        def change(connection: sqlite3.Connection) -> StoredFile | None:
+            row = connection.execute(self._sql["get"], (file_id,)).fetchone()
+            if row is None:
+                return None
+            file: StoredFile = replace(unpack_as(StoredFile, row[0]), expires_at=expires_at)
+            changes = {"id": file_id, "expires_at": optional_microseconds(expires_at), "value": pack(file)}
+            connection.execute(self._sql["keep_until"], changes)
+            return file
+
+        return await self._database.write(change)
 
     async def find(
         self, *, owner: str, origin: Origin | None = None, before: tuple[datetime, str] | None = None, limit: int = 100

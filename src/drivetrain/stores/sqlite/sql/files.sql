@@ -7,6 +7,9 @@ SELECT bytes FROM usage WHERE owner = ?
 -- name: keep
 UPDATE file SET state = 'kept', size = :size, expires_at = :expires_at, value = :value WHERE id = :id AND state = 'coming'
 
+-- name: keep_until
+UPDATE file SET expires_at = :expires_at, value = :value WHERE id = :id AND state = 'kept'
+
 -- name: get
 SELECT value FROM file WHERE id = ? AND state = 'kept'
 
