@@ -53,6 +53,6 @@ def base_variables(environ: Mapping[str, str], order: RunnerOrder, *, temporary:
 
 
 def firm_variables(order: RunnerOrder) -> dict[str, str]:
-    """What nothing a project or a secret says can change: which GPUs the runner sees (none, where it was granted none), and where its
+    """What nothing in a project or a secret can change: which GPUs the runner sees, none if it was granted none, and where its
     data is."""
     return {"CUDA_VISIBLE_DEVICES": ",".join(order.grant.gpus), "DRIVETRAIN_DATA": str(order.data)}
