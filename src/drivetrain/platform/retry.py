@@ -9,8 +9,8 @@
 | the attempt took too long | stays | is tried again | ``timeout`` |
 | the runner ended, or broke the connection | is ended | is tried again | ``connection_error`` |
 
-fal also ends a runner in which an attempt took too long. Ours cancels that one prediction and, if it does not obey, replaces its own
-worker: the others that run beside it are not its fault.
+fal also ends a runner in which an attempt took too long. Ours cancels that one prediction and, if it does not obey, replaces its
+own worker: the others that run beside it are not its fault.
 
 A model that ran and said that it failed has given its answer: that is no matter of this module.
 """
@@ -169,4 +169,5 @@ def decide(happening: Happening, *, attempts: int, policy: RetryPolicy, needs_re
 def _delay(rule: _Rule, attempts: int) -> timedelta:
     if attempts <= 1:
         return rule.first_delay
-    return min(_FIRST_DELAY * 2 ** min(attempts - 1, 16), _LONGEST_DELAY)
+    doublings: int = min(attempts - 1, 16)
+    return min(_FIRST_DELAY * (1 << doublings), _LONGEST_DELAY)
