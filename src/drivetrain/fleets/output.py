@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 _READ_BYTES = 64 * 1024
 
+#: What is in the pipe when its runner has ended is read, but not for ever: what got away from the runner may write on.
+_LAST_READS = 64
+
 #: So much of the end is kept for the message of a failure.
 _TAIL_CHARACTERS = 8 * 1024
 
@@ -39,8 +42,10 @@ class RunnerOutput:
     def close(self) -> None:
         """Read what is left, and close the pipe. May be called twice."""
         self.close_writer()
+        reads = 0
         while not self._is_closed:
-            if not self._read():
+            reads += 1
+            if not self._read() or reads >= _LAST_READS:
                 self._end()
 
     def _read(self) -> bool:
@@ -55,6 +60,8 @@ class RunnerOutput:
         return True
 
     def _end(self) -> None:
+        if self._is_closed:
+            return
         self._is_closed = True
         self._loop.remove_reader(self._pipe)
         os.close(self._pipe)

@@ -166,7 +166,7 @@ class ProcessFleet:
 
     def _clean_up(self) -> None:
         for left in self._directory.iterdir() if self._directory.is_dir() else ():
-            family.kill_marked(MARK_VARIABLE, f"{self._mark}-{left.name}")
+            family.end_marked(MARK_VARIABLE, f"{self._mark}-{left.name}")
             shutil.rmtree(left, ignore_errors=True)
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -182,10 +182,10 @@ class ProcessFleet:
 
     async def _make_workplace(self, order: RunnerOrder, number: int) -> Workplace:
         try:
-            return await asyncio.to_thread(make_workplace, self._directory / str(number), order.source)
+            return await asyncio.to_thread(_make_directories, self._directory / str(number), order)
         except (OSError, shutil.Error) as error:
             raise OutsideFailed(
-                f"cannot copy the project of '{order.app}' for a runner: {error}", hint=f"make room in '{self._directory}'"
+                f"cannot make the directories of a runner of '{order.app}': {error}", hint=f"is there room in '{self._directory}'?"
             ) from error
 
     async def _spawn(
@@ -403,11 +403,16 @@ class _Process:
     def _remove(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._forked.pid, signal.SIGKILL)
-        family.kill_marked(MARK_VARIABLE, self._mark)
+        family.end_marked(MARK_VARIABLE, self._mark)
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         if self._workplace is not None:
             self._workplace.remove()
+
+
+def _make_directories(directory: Path, order: RunnerOrder) -> Workplace:
+    order.data.mkdir(parents=True, exist_ok=True)
+    return make_workplace(directory, order.source)
 
 
 async def _ended(forked: Forked) -> int | None:

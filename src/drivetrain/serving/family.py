@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,9 @@ _PROC = Path("/proc")
 
 #: A member that forks while the others are looked for may have a child that was not seen. The dead have no environment.
 _ROUNDS = 5
+
+#: How long the kernel may take to end what has been killed; a driver can hold a process for a while.
+_END_SECONDS = 10.0
 
 
 def kill(group: int, family: str) -> None:
@@ -41,6 +46,30 @@ def kill_marked(variable: str, value: str) -> None:
                 os.kill(process, signal.SIGKILL)
         if not members:
             return
+
+
+def end_marked(variable: str, value: str) -> None:
+    """The same, and wait until they are gone: what is killed holds its memory, and its GPU, a moment longer."""
+    for _ in range(_ROUNDS):
+        members = _members(f"{variable}={value}".encode())
+        if not members:
+            return
+        with contextlib.ExitStack() as stack:
+            ends = select.poll()
+            waiting = set()
+            for process in members:
+                with contextlib.suppress(OSError, AttributeError):  # it is gone, or there is no way to wait for it
+                    end = os.pidfd_open(process)
+                    stack.callback(os.close, end)
+                    ends.register(end, select.POLLIN)
+                    waiting.add(end)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process, signal.SIGKILL)
+            deadline = time.monotonic() + _END_SECONDS
+            while waiting and (left := deadline - time.monotonic()) > 0:
+                for end, _ in ends.poll(left * 1000):
+                    ends.unregister(end)
+                    waiting.discard(end)
 
 
 def _members(mark: bytes) -> list[int]:
