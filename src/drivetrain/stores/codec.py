@@ -42,7 +42,7 @@ _MESSAGE_PACK = b"m"
 _JSON = b"j"
 _DEFLATED = b"z"
 
-#: Below, deflating costs more time than the bytes it saves do (benchmarks/queue.py --events).
+#: Below, deflating costs more time than the bytes it saves do (benchmarks/durable_queue.py).
 _WORTH_DEFLATING = 4096
 
 #: The first and the last moment that there are, as numbers.

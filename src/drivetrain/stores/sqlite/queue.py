@@ -123,13 +123,22 @@ class SqliteQueueStore:
 
         def claim(connection: sqlite3.Connection) -> list[Row]:
             connection.execute(self._sql["let_go"], parameters)
-            numbers = connection.execute(self._sql["claim"], parameters).fetchall()
-            rows = [_one(connection.execute(self._sql["get_by_number"], number)) for number in numbers]
-            return [row for row in rows if row is not None]
+            rows = []
+            for number in self._first_of(connection, parameters, limit):
+                connection.execute(self._sql["claim"], {**parameters, "number": number})
+                rows += _all(connection.execute(self._sql["get_by_number"], (number,)))
+            return rows
 
         rows = await self._database.write(claim)
-        rows.sort(key=lambda row: (-row["priority"], row["number"]))
         return [Claim(token=_token(row["number"], row["claims"]), record=to_record(row)) for row in rows]
+
+    def _first_of(self, connection: sqlite3.Connection, parameters: Row, limit: int) -> list[int]:
+        """The numbers of those that are next. Each lane is read no further than ``limit``, however much waits in it."""
+        first: list[tuple[int, int]] = []
+        for priority, lane in connection.execute(self._sql["lanes"], parameters).fetchall():
+            rows = connection.execute(self._sql["first_of_lane"], {"lane": lane, "limit": limit}).fetchall()
+            first += [(-priority, number) for (number,) in rows]
+        return [number for _, number in sorted(first)[:limit]]
 
     async def extend(self, tokens: Sequence[ClaimToken], lease_until: datetime) -> set[ClaimToken]:
         """Extend leases; returns the tokens that no longer hold."""
@@ -157,10 +166,9 @@ class SqliteQueueStore:
         }
 
         def complete(connection: sqlite3.Connection) -> bool:
-            ended = connection.execute(self._sql["complete"], parameters).fetchall()
-            if not ended:
+            if not connection.execute(self._sql["complete"], parameters).rowcount:
                 return False
-            self._keep_end(connection, number, ended[0], events, outcome.completed_at)
+            self._keep_end(connection, number, events, outcome.completed_at)
             return True
 
         return await self._database.write(complete)
@@ -254,18 +262,14 @@ class SqliteQueueStore:
             "completed_at": to_microseconds(end.at),
             "history": pack_history(row, note),
         }
-        ended = connection.execute(self._sql["end"], parameters).fetchall()
+        connection.execute(self._sql["end"], parameters)
         packed = pack_events(events)
-        self._keep_end(connection, row["number"], ended[0], packed, end.at)
+        self._keep_end(connection, row["number"], packed, end.at)
         return {**row, **parameters, "not_before": None, "events": packed}
 
-    def _keep_end(
-        self, connection: sqlite3.Connection, number: int, ended: tuple[PredictionId, int], events: bytes, at: datetime
-    ) -> None:
-        prediction_id, tells_end = ended
+    def _keep_end(self, connection: sqlite3.Connection, number: int, events: bytes, at: datetime) -> None:
         connection.execute(self._sql["add_outcome"], (number, events))
-        if tells_end:
-            (rest,) = connection.execute(self._sql["request_rest"], (number,)).fetchone()
+        for prediction_id, rest in connection.execute(self._sql["end_to_tell"], (number,)).fetchall():
             add_delivery(connection, delivery_of_end(prediction_id, webhook_of(rest), at))
 
     def _wait_again(
