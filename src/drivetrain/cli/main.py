@@ -24,6 +24,11 @@ COMMANDS = {
     "serve": ("serve", "Serve predictions over HTTP."),
     "exec": ("execute", "Run a command inside the project's environment."),
     "train": ("train", "Run a training."),
+    "build": ("build", "Build an image."),
+    "push": ("push", "Build an image and send it to a registry."),
+    "pull": ("pull", "Bring an image here from a registry."),
+    "inspect": ("inspect", "Show what an image is."),
+    "login": ("login", "Keep credentials for a registry."),
     "doctor": ("doctor", "Look a project over, and mend what can be mended."),
     "debug": ("debug", "Show how the project is understood."),
 }

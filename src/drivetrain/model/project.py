@@ -51,6 +51,7 @@ class EnvironmentSpec:
         gpu: Whether the project wants CUDA builds of its frameworks.
         cuda: CUDA version the project names, if any.
         cudnn: cuDNN version the project names, if any.
+        base: Image to build an image on, if the project names one.
         system_packages: Debian package names.
         commands: Shell commands an image build runs (``build.run`` and ``build.pre_install``).
         variables: Environment variables set for the model.
@@ -63,6 +64,7 @@ class EnvironmentSpec:
     gpu: bool = False
     cuda: str | None = None
     cudnn: str | None = None
+    base: str | None = None
     system_packages: tuple[str, ...] = ()
     commands: tuple[BuildCommand, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)

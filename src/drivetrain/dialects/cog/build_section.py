@@ -27,6 +27,7 @@ KEYS = frozenset(
         "run",
         "cuda",
         "cudnn",
+        "base",
         "sdk_version",
     }
 )
@@ -35,7 +36,7 @@ GONE_KEYS = {
     "cog_runtime": "remove it",
     "arch": "remove it; 'gpu: true' asks for a GPU",
     "architectures": "remove it; 'gpu: true' asks for a GPU",
-    "image": "remove it; drivetrain needs no base image",
+    "image": "rename it to 'base' to build images on it, or remove it",
 }
 
 #: The worker runs on this version and later ones.
@@ -57,6 +58,7 @@ def read_build(section: Section, *, file: Path, root: Path, findings: Findings) 
         findings: Those about ``file``.
     """
     section.text("sdk_version")  # only a Docker build by Cog has a use for it
+    base = section.text("base")
     return EnvironmentSpec(
         root=root,
         python_version=_python_version(section.text("python_version"), findings),
@@ -64,6 +66,7 @@ def read_build(section: Section, *, file: Path, root: Path, findings: Findings) 
         gpu=section.flag("gpu"),
         cuda=_cuda(section.text("cuda"), findings),
         cudnn=_version("build.cudnn", section.text("cudnn"), findings),
+        base=base.text if base is not None else None,
         system_packages=tuple(name for item in section.texts("system_packages") for name in item.text.split()),
         commands=(*_run(section, findings), *_pre_install(section, findings)),
     )

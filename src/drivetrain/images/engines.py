@@ -1,0 +1,164 @@
+"""Container engines: podman, docker and buildah, as far as their command lines are alike and where they differ."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivetrain.environments.environment import Progress
+from drivetrain.model.errors import Misuse, OutsideFailed
+from drivetrain.settings import Settings
+
+#: Those that can build, the ones first that need no daemon.
+BUILDERS = ("buildah", "podman", "docker")
+#: Those that can run.
+RUNNERS = ("docker", "podman")
+
+#: How much of what a failed engine said is repeated below everything else.
+_LAST_LINES = 25
+
+_PACKAGES = {"buildah": "buildah", "podman": "podman", "docker": "docker.io (or Docker's own packages)"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A container engine on this machine.
+
+    Attributes:
+        name: ``podman``, ``docker`` or ``buildah``.
+        program: Its path.
+        environ: The environment it runs in.
+    """
+
+    name: str
+    program: str
+    environ: Mapping[str, str]
+
+    def command(self, *arguments: str) -> list[str]:
+        """A command line of it."""
+        return [self.program, *arguments]
+
+    def call(self, *arguments: str, progress: Progress | None = None, text: str | None = None) -> str:
+        """Run it to its end; what it printed.
+
+        Args:
+            arguments: After the program's name.
+            progress: Told each line that it writes to either stream.
+            text: Given to it on standard input.
+
+        Raises:
+            OutsideFailed: It failed; holds the last lines it wrote.
+        """
+        return run_program(self.command(*arguments), self.environ, progress=progress, text=text, what=self.name)
+
+    def works(self) -> bool:
+        """Whether it can do anything here; docker's program is often there without its daemon."""
+        question = ("info", "--format", "{{.ServerVersion}}") if self.name == "docker" else ("version",)
+        try:
+            done = subprocess.run(
+                self.command(*question),
+                env=dict(self.environ),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=30,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0 and bool(done.stdout.strip())
+
+
+def find_engine(name: str, settings: Settings, *, builds: bool = False) -> Engine:
+    """The engine of a name, or for ``auto`` the first that is there and works.
+
+    Raises:
+        Misuse: There is no engine of that name.
+        OutsideFailed: It is not on this machine, or does not work.
+    """
+    choices = BUILDERS if builds else RUNNERS
+    if name not in ("auto", *choices):
+        raise Misuse(f"there is no engine '{name}' for this", hint=f"the choices are {', '.join(choices)}")
+    tried = []
+    for one in choices if name == "auto" else (name,):
+        program = shutil.which(one, path=settings.environ.get("PATH"))
+        if program is None:
+            continue
+        engine = Engine(name=one, program=program, environ=settings.environ)
+        if engine.works():
+            return engine
+        tried.append(one)
+    if tried:
+        hint = "start its daemon, or let this user use it" if tried[-1] == "docker" else f"see what '{tried[-1]} info' says"
+        raise OutsideFailed(f"'{tried[-1]}' is installed but does not work", hint=hint)
+    wanted = name if name != "auto" else " or ".join((", ".join(choices[:-1]), choices[-1]))
+    package = _PACKAGES[name if name != "auto" else choices[0]]
+    raise OutsideFailed(
+        f"there is no container engine on this machine: {wanted}", hint=f"install one; on Debian: apt install {package}"
+    )
+
+
+def run_program(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    progress: Progress | None = None,
+    text: str | None = None,
+    directory: Path | None = None,
+    what: str,
+) -> str:
+    """Run a program to its end; what it printed to standard output.
+
+    Raises:
+        OutsideFailed: It failed; holds the last lines it wrote.
+    """
+    last: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
+    printed: list[str] = []
+    with _started(command, environ, directory) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(text or "")
+        for line in process.stdout:
+            printed.append(line)
+            last.append(line.rstrip("\n"))
+            if progress is not None:
+                progress.detail(line.rstrip("\n"))
+    if process.returncode == 0:
+        return "".join(printed)
+    raise OutsideFailed(
+        f"'{what} {command[1]}' failed with exit status {process.returncode}",
+        detail="\n".join(last),
+        hint="its last lines are above",
+    )
+
+
+@contextlib.contextmanager
+def _started(command: Sequence[str], environ: Mapping[str, str], directory: Path | None) -> Iterator[subprocess.Popen[str]]:
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=dict(environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise OutsideFailed(f"cannot start '{command[0]}': {error.strerror or error}") from error
+    with process:
+        try:
+            yield process
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise

@@ -1,0 +1,1 @@
+"""What runs inside a container, each file by itself, with nothing but the standard library."""
