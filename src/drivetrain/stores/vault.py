@@ -1,7 +1,7 @@
 """Seal values with a key in a file.
 
-The file has a key on each line: the first one seals, all of them open. So a key is replaced by writing a new one above it, and then
-taking the old one away when everything has been sealed anew. Whether the file is the one that values were sealed with is seen when it
+The file has a key on each line: the first one seals, all of them open. So a key is replaced by writing a new one above it, and the
+old one is taken away when everything has been sealed anew. Whether the file is the one that values were sealed with is seen when it
 is opened: the store keeps a known value sealed with it.
 """
 
