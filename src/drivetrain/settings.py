@@ -16,13 +16,23 @@ class Settings:
             ``$XDG_CACHE_HOME/drivetrain``, else ``~/.cache/drivetrain``.
         pyenv_root: Where pyenv keeps its interpreters. ``PYENV_ROOT``, else ``~/.pyenv``.
         uv: Path of the uv binary to use instead of the one drivetrain brings. ``DRIVETRAIN_UV``.
+        state_directory: Where a platform that is started here keeps its state. ``DRIVETRAIN_STATE_DIR``, else
+            ``$XDG_DATA_HOME/drivetrain``, else ``~/.local/share/drivetrain``.
+        platform_url: The platform that the commands for platforms talk to. ``DRIVETRAIN_PLATFORM``, else the one that this user started
+            last on this machine.
+        api_key: The API key that they send. ``DRIVETRAIN_API_KEY``, else the one that was made when that platform was started first.
+        connections_file: Where these two are noted when a platform is started.
         environ: The whole environment, for handing on to child processes.
     """
 
     cache_directory: Path
     pyenv_root: Path
     environ: Mapping[str, str]
+    state_directory: Path
+    connections_file: Path
     uv: Path | None = None
+    platform_url: str | None = None
+    api_key: str | None = None
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -33,10 +43,16 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     home = Path(environ.get("HOME") or Path.home())
     cache_home = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    data_home = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    config_home = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     uv = environ.get("DRIVETRAIN_UV")
     return Settings(
         cache_directory=Path(environ.get("DRIVETRAIN_CACHE_DIR") or cache_home / "drivetrain"),
         pyenv_root=Path(environ.get("PYENV_ROOT") or home / ".pyenv"),
         uv=Path(uv) if uv else None,
         environ=dict(environ),
+        state_directory=Path(environ.get("DRIVETRAIN_STATE_DIR") or data_home / "drivetrain"),
+        connections_file=config_home / "drivetrain" / "platform.json",
+        platform_url=environ.get("DRIVETRAIN_PLATFORM") or None,
+        api_key=environ.get("DRIVETRAIN_API_KEY") or None,
     )

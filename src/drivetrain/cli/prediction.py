@@ -63,6 +63,11 @@ class Inputs:
             raise InvalidInputs(missing)
         return values
 
+    def as_given(self) -> Mapping[str, Any]:
+        """Inputs for a model whose signature is not known: texts stay texts."""
+        texts = {name: [str(value) for value in values] for name, values in self._texts.items()}
+        return {**self._values, **{name: each[0] if len(each) == 1 else each for name, each in texts.items()}}
+
 
 def _find_missing(place: FilePlace) -> Problem | None:
     from drivetrain.model.inputs import Problem

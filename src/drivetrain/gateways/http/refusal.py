@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from datetime import timedelta
 
 from drivetrain.model.errors import BadRequest, DrivetrainError, InternalError, OutsideFailed, ProjectError
 from drivetrain.model.inputs import InvalidInputs
 from drivetrain.platform.access import Forbidden, NotFound, Unauthenticated
 from drivetrain.platform.files import FileTooLarge, QuotaExceeded
+from drivetrain.platform.limits import LimitExceeded
 from drivetrain.platform.queue import KeyReused, QueueFull
 from drivetrain.platform.submission import NotDeployed
 
@@ -24,6 +23,7 @@ STATUSES: Mapping[type[DrivetrainError], int] = {
     InvalidInputs: 422,
     ProjectError: 422,
     KeyReused: 422,
+    LimitExceeded: 429,
     QueueFull: 429,
     InternalError: 500,
     OutsideFailed: 503,
@@ -32,7 +32,7 @@ STATUSES: Mapping[type[DrivetrainError], int] = {
 }
 
 #: Where an error does not say when trying again makes sense. A full queue is seldom empty a moment later.
-_RETRY_SECONDS: Mapping[int, float] = {429: 5, 503: 1}
+_RETRY_SECONDS: Mapping[int, int] = {429: 5, 503: 1}
 
 
 class Refused(BadRequest):
@@ -55,8 +55,6 @@ def status_of(error: DrivetrainError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, Refused):
         return error.status
-    if seconds_to_wait(error) is not None:
-        return 429
     return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
 
 
@@ -66,13 +64,7 @@ def headers_of(error: DrivetrainError) -> dict[str, str]:
     status = status_of(error)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    seconds = seconds_to_wait(error) or _RETRY_SECONDS.get(status)
+    seconds = error.retry_after if isinstance(error, LimitExceeded) else _RETRY_SECONDS.get(status)
     if seconds is not None:
-        headers.setdefault("Retry-After", str(max(1, math.ceil(seconds))))
+        headers.setdefault("Retry-After", str(seconds))
     return headers
-
-
-def seconds_to_wait(error: DrivetrainError) -> float | None:
-    """When a limit that was reached lets the caller in again."""
-    after: timedelta | None = getattr(error, "retry_after", None)
-    return after.total_seconds() if after is not None else None
