@@ -212,7 +212,7 @@ async def began(runner, bench, action, prediction_id="p"):
 @contextlib.asynccontextmanager
 async def process_fleet(directory, cache):
     settings = read_settings({**os.environ, "DRIVETRAIN_CACHE_DIR": str(cache), "PLATFORM_SECRET": "not for models"})
-    fleet = ProcessFleet(settings, directory / "runners")
+    fleet = ProcessFleet(settings, directory / "runners", data_place=directory / "place")
     await fleet.open()
     try:
         yield fleet
@@ -853,6 +853,28 @@ class TestSeclusion:
             assert "weights.bin" in seen["here"]
             assert seen["data"] == ["one.txt"]
             assert sorted(file.name for file in root.iterdir()) == ["cog.yaml", "predict.py", "weights.bin"]
+
+        fleet(test)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator may mount")
+    def test_data_is_at_its_usual_place_too_where_that_is_there(self, fleet):
+        source = """
+            from cog import BasePredictor
+            class Predictor(BasePredictor):
+                def predict(self, place: str) -> str:
+                    with open(f"{place}/note", "a") as note:
+                        note.write("x")
+                    return open(f"{place}/note").read()
+        """
+
+        async def test(bench):
+            place = bench.directory / "place"
+            place.mkdir()
+            for expected in ("x", "xx"):
+                runner = await bench.runner(source)
+                assert value(await run(runner, place=str(place))) == expected
+            assert not list(place.iterdir())
+            assert (bench.directory / "data" / "note").read_text() == "xx"
 
         fleet(test)
 

@@ -25,6 +25,7 @@ from drivetrain.model.signature import Signature
 from drivetrain.serving.http.application import HttpOptions
 from drivetrain.serving.launch import WorkerCommand, entry_point_of, launch
 from drivetrain.serving.lifeline import MARK_VARIABLE, BuildOrder, BuiltReport, FailedReport, Lifeline, ReadyReport, ServeOrder
+from drivetrain.serving.mount import mount_for_us
 from drivetrain.serving.outgoing import Reach
 from drivetrain.serving.server import ServerOptions
 from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorOptions
@@ -47,11 +48,13 @@ _OUT_OF_MEMORY_SCORE = "500"
 def run(connection: socket.socket) -> int:
     """Carry out the order that comes over the lifeline; the exit status."""
     lifeline = Lifeline(connection)
+    order = lifeline.order
     terminal = Terminal(sys.stderr, has_color=False, is_interactive=False)
     try:
-        if isinstance(lifeline.order, BuildOrder):
-            return _build(lifeline, lifeline.order, terminal)
-        return _serve(lifeline, lifeline.order, terminal)
+        if isinstance(order, ServeOrder) and order.data_place is not None:
+            mount_for_us(Path(order.data), Path(order.data_place))
+        lifeline.watch()
+        return _build(lifeline, order, terminal) if isinstance(order, BuildOrder) else _serve(lifeline, order, terminal)
     except DrivetrainError as error:
         lifeline.refuse(error)
         return 1

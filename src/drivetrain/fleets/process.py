@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
@@ -73,9 +74,11 @@ class ProcessFleet:
     Args:
         settings: Where environments are kept, and what of the process environment models see.
         directory: For the fleet alone, on the disk that has room; what is in it from before is deleted.
+        data_place: Where models find their app's data as well, if that directory exists and the fleet may mount.
     """
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
+    def __init__(self, settings: Settings, directory: Path, *, data_place: Path = Path("/data")) -> None:
+        self._data_place = data_place
         self._settings = settings
         self._directory = directory.absolute()
         self._mark = hashlib.sha256(str(self._directory).encode()).hexdigest()[:24]
@@ -136,6 +139,8 @@ class ProcessFleet:
             project=str(workplace.project),
             socket=path,
             temporary=str(workplace.temporary),
+            data=str(order.data),
+            data_place=str(self._data_place) if self._can_mount(order) else None,
             mark=self._mark_of(number),
             environ=base_variables(self._settings.environ, order, temporary=workplace.temporary),
             variables={**order.variables, **firm_variables(order)},
@@ -172,6 +177,13 @@ class ProcessFleet:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise OutsideFailed(f"cannot make the directory '{self._directory}': {error.strerror}") from error
+
+    def _can_mount(self, order: RunnerOrder) -> bool:
+        """Whether the app's data can be mounted: we may, and nothing that a runner needs would be hidden."""
+        if sys.platform != "linux" or os.geteuid() != 0 or not self._data_place.is_dir():
+            return False
+        needed = (self._directory, self._settings.cache_directory.absolute(), order.source.absolute(), Path(sys.prefix))
+        return not any(path.is_relative_to(self._data_place) for path in needed)
 
     def _next_number(self) -> int:
         self._numbers += 1

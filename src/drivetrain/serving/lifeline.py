@@ -32,6 +32,8 @@ class ServeOrder(msgspec.Struct, frozen=True, kw_only=True, tag="serve"):
         project: Directory of the project, for this server alone.
         socket: Path of the Unix socket to listen on.
         temporary: Directory for temporary files.
+        data: Directory that the app's runners share.
+        data_place: Where the model finds it besides, if it is to be mounted.
         mark: Value of ``MARK_VARIABLE``.
         environ: The environment that the model's starts from.
         variables: Variables on top of the environment's and the project's own.
@@ -46,6 +48,8 @@ class ServeOrder(msgspec.Struct, frozen=True, kw_only=True, tag="serve"):
     project: str
     socket: str
     temporary: str
+    data: str
+    data_place: str | None
     mark: str
     environ: dict[str, str]
     variables: dict[str, str]
@@ -151,7 +155,12 @@ class Lifeline:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self.order = self._read_order()
-        # A thread, since it must end the process also while the event loop is busy, or before there is one.
+
+    def watch(self) -> None:
+        """From now on, end the process when the platform ends.
+
+        A thread does it, since it must come to pass also while the event loop is busy, or before there is one.
+        """
         threading.Thread(target=self._wait_for_end, name="lifeline", daemon=True).start()
 
     def report(self, report: Report) -> None:
