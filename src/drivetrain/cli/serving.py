@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import uvicorn
-
 from drivetrain.cli.summary_log import SummaryLog
 from drivetrain.cli.terminal import Terminal
 from drivetrain.dialects.cog.static_reading import read_statically
@@ -20,7 +18,7 @@ from drivetrain.model.prediction import Log, Prediction
 from drivetrain.model.project import Mode
 from drivetrain.model.signature import Signature
 from drivetrain.serving.http.application import Application, HttpOptions
-from drivetrain.serving.http.connection import Connection
+from drivetrain.serving.http.http_server import HttpServer
 from drivetrain.serving.http.rendering import render_prediction
 from drivetrain.serving.input_files import InputFileLimits, InputFiles
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
@@ -174,20 +172,11 @@ async def _serve(
         tracing=tracing,
         webhooks=webhooks,
         uploader=Uploader(outgoing.client),
-        shut_down=lambda: setattr(http, "should_exit", True),
-    )
-    config = uvicorn.Config(
-        application,
-        http=Connection,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        proxy_headers=False,
-        server_header=False,
+        shut_down=lambda: http.end(),  # noqa: PLW0108 (made below)
     )
     servers = [server, trainings.server] if trainings is not None else [server]
-    http = _HttpServer(config, servers)
+    connections = HttpServer(application.handle, body_limit=options.http.body_limit, extra_headers=application.extra_headers)
+    http = _Serving(connections, servers)
     if listener.family != socket.AF_UNIX:  # where it listens on a path, somebody has thought of the path
         host, port = listener.getsockname()[:2]
         terminal.note(f"Listening on http://{_shown_host(host)}:{port}")
@@ -204,7 +193,7 @@ async def _serve(
         server.start(launched)
         await stack.enter_async_context(_reloading(options, server.supervisor, command.project.root, terminal))
         stack.enter_context(_stopped_by_signals(http, ignores_sigterm=options.ignores_sigterm))
-        await http.serve(sockets=[listener])
+        await http.serve(listener)
     return 0
 
 
@@ -260,37 +249,39 @@ def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal
     return TrainingServer(server, reading.signature)
 
 
-class _HttpServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, servers: Sequence[ModelServer]) -> None:
-        super().__init__(config)
-        self._servers = servers
+class _Serving:
+    """Listens until it is told to end; then lets predictions end and their clients be answered."""
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let predictions end and their clients be answered; then cut what is still open, such as a client that never reads."""
-        closing = asyncio.ensure_future(super().shutdown(sockets))
+    def __init__(self, connections: HttpServer, servers: Sequence[ModelServer]) -> None:
+        self._connections = connections
+        self._servers = servers
+        self._is_to_end = asyncio.Event()
+
+    async def serve(self, listener: socket.socket) -> None:
+        await self._connections.start([listener])
+        await self._is_to_end.wait()
+        self._connections.close()
+        closed = asyncio.ensure_future(self._connections.closed())
         await asyncio.gather(*(server.stop() for server in self._servers))
-        _, late = await asyncio.wait({closing}, timeout=_LAST_ANSWERS_SECONDS)
-        if late:
-            for connection in list(self.server_state.connections):
-                connection.transport.abort()
-        await closing
+        _, late = await asyncio.wait({closed}, timeout=_LAST_ANSWERS_SECONDS)
+        if late:  # such as a client that never reads
+            self._connections.abort()
+        await closed
+
+    def end(self) -> None:
+        """Let what runs finish."""
+        self._is_to_end.set()
 
     def stop(self) -> None:
         """Let what runs finish; called again, do not wait for it."""
-        if self.should_exit:
-            self.force_exit = True
+        if self._is_to_end.is_set():
             for server in self._servers:
                 server.hurry()
-        self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own way ends the process by the signal it has caught, before the model's worker and files are seen to.
-        yield
+        self.end()
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(http: _HttpServer, *, ignores_sigterm: bool) -> Iterator[None]:
+def _stopped_by_signals(http: _Serving, *, ignores_sigterm: bool) -> Iterator[None]:
     """The first SIGINT or SIGTERM lets what runs finish, the second does not."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, http.stop)

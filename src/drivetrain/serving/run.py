@@ -40,6 +40,7 @@ class Run:
         history: How many of its latest events are kept for those who come late.
 
     Attributes:
+        attendants: How many clients wait for it; one that nobody waits for any more can be canceled.
         weight: About how many bytes of memory its inputs, outputs and logs take.
         waiting_since: When it was submitted, by the event loop's clock.
         ends_with_its_clients: Whether it is canceled when the last client that waited for it has gone.
@@ -127,6 +128,10 @@ class Run:
         """Have ``watcher`` called with every event from now on, in order, in the event loop."""
         self._watchers.append(watcher)
 
+    def remove_watcher(self, watcher: Watcher) -> None:
+        """Have ``watcher`` called no more."""
+        self._watchers.remove(watcher)
+
     def at_end(self, action: Callable[[], None]) -> None:
         """Have ``action`` called when the prediction ends, or now if it has ended."""
         if self.is_finished:
@@ -143,25 +148,24 @@ class Run:
         finally:
             self._watchers.remove(watcher)
 
-    @contextlib.contextmanager
-    def attended(self) -> Iterator[None]:
-        """Count a client that waits for this prediction; one that nobody waits for any more can be canceled."""
-        self.attendants += 1
-        try:
-            yield
-        finally:
-            self.attendants -= 1
+    def keep(self) -> None:
+        """Keep the files until ``release``, whoever discards them meanwhile. Counts."""
+        self._readers += 1
+
+    def release(self) -> None:
+        """End one ``keep``."""
+        self._readers -= 1
+        if self._is_discarded:
+            self.discard_files()
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep the files at least until the block is left, whoever discards them meanwhile."""
-        self._readers += 1
+        """``keep``, until the block is left."""
+        self.keep()
         try:
             yield
         finally:
-            self._readers -= 1
-            if self._is_discarded:
-                self.discard_files()
+            self.release()
 
     async def finished(self) -> Prediction:
         """Wait for the end; may be awaited by many."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,14 @@ from drivetrain.model.errors import DrivetrainError, InternalError
 from drivetrain.model.inputs import InvalidInputs, parse_text
 from drivetrain.model.project import Mode
 from drivetrain.serving.event_stream import EventStream
+from drivetrain.serving.http.client_connection import Work
 from drivetrain.serving.http.docs_page import DOCS_PAGE
-from drivetrain.serving.http.exchange import ClientGone, Exchange, HttpError, Receive, Scope, Send
+from drivetrain.serving.http.exchange import ClientGone, Exchange, HttpError
 from drivetrain.serving.http.form import Form, is_form
 from drivetrain.serving.http.health import describe_health
-from drivetrain.serving.http.rendering import render_ending, render_prediction, render_value
+from drivetrain.serving.http.rendering import large_files, render_at_once, render_ending, render_prediction, render_value
 from drivetrain.serving.http.request import ParsedRequest, parse_delivery, parse_request
+from drivetrain.serving.http.streaming import StreamingAnswer
 from drivetrain.serving.http.waiting import Outcome, wait_for_end
 from drivetrain.serving.outgoing import AddressRefused
 from drivetrain.serving.run import Run
@@ -37,9 +40,9 @@ if TYPE_CHECKING:
 #: The noun in the paths of each mode.
 _COLLECTION = {Mode.PREDICT: "predictions", Mode.TRAIN: "trainings"}
 
-Page: TypeAlias = Callable[[Exchange], Awaitable[None]]
+Page: TypeAlias = Callable[[Exchange], Work]
 
-_RUN_PATH = re.compile(r"/(?P<collection>predictions|trainings)(?:/(?P<id>[^/]+)(?P<cancel>/cancel)?)?")
+_RUN_PATH = re.compile(r"/(?P<collection>predictions|trainings)/(?P<id>[^/]+)(?P<cancel>/cancel)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class HttpOptions:
 
 
 class Application:
-    """An ASGI application for one model.
+    """Answers requests about one model.
 
     Args:
         server: The model server to call; it decides whether the application is about predictions or trainings.
@@ -70,6 +73,9 @@ class Application:
         uploader: Uploads.
         tracing: Follows predictions with spans, if anybody collects them.
         shut_down: Called by ``POST /shutdown``, after it has been answered.
+
+    Attributes:
+        extra_headers: To be sent with every answer.
     """
 
     def __init__(
@@ -83,13 +89,13 @@ class Application:
         tracing: Tracing | None = None,
         shut_down: Callable[[], None],
     ) -> None:
+        self.extra_headers = _cors_headers(options.cors_origin)
         self._server = server
         self._options = options
         self._webhooks = webhooks
         self._uploader = uploader
         self._tracing = tracing
         self._shut_down = shut_down
-        self._extra_headers = _cors_headers(options.cors_origin)
         self._trainings = trainings
         self._servers = {_COLLECTION[server.mode]: server}
         if trainings is not None:
@@ -104,73 +110,87 @@ class Application:
             "/docs": {"GET": self._docs},
             "/shutdown": {"POST": self._shutdown},
         }
+        for collection, each in self._servers.items():
+            self._pages[f"/{collection}"] = {"POST": partial(self._create, each, ""), "GET": partial(self._list, each)}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            return
-        exchange = Exchange(scope, receive, send, body_limit=self._options.body_limit, extra_headers=self._extra_headers)
+    def handle(self, exchange: Exchange) -> Work:
+        """Answer a request now, or when its prediction ends, or by the work that is returned. Raises nothing."""
         try:
-            await self._route(exchange)()
-        except ClientGone:
-            pass
-        except HttpError as error:
-            await exchange.respond(error.status, error.body)
-        except DrivetrainError as error:
-            await exchange.respond(*_describe(error))
+            work = self._page(exchange)(exchange)
+        except Exception as error:  # noqa: BLE001 (told to the client or, if it is our fault, to both)
+            _respond_error(exchange, error)
+            return None
+        return None if work is None else _guarded(exchange, work)
 
-    def _route(self, exchange: Exchange) -> Callable[[], Awaitable[None]]:
-        methods = self._methods(exchange)
+    def _page(self, exchange: Exchange) -> Page:
+        methods = self._pages.get(exchange.path) or self._run_methods(exchange.path)
         if methods is None:
             raise HttpError(404, "Not Found")
         method = "GET" if exchange.method == "HEAD" else exchange.method
         if method == "OPTIONS" and self._options.cors_origin is not None:
-            return lambda: exchange.respond_bytes(204, b"", b"text/plain")
+            return lambda exchange: exchange.respond_bytes(204, b"", b"text/plain")
         if method not in methods:
             raise HttpError(405, "Method Not Allowed")
         return methods[method]
 
-    def _methods(self, exchange: Exchange) -> dict[str, Callable[[], Awaitable[None]]] | None:
-        """What can be done with the path of a request; ``None`` if there is nothing under it."""
-        if page := self._pages.get(exchange.path):
-            return {method: partial(handler, exchange) for method, handler in page.items()}
-        match = _RUN_PATH.fullmatch(exchange.path)
+    def _run_methods(self, path: str) -> dict[str, Page] | None:
+        """What can be done with the path of a prediction; ``None`` if it is not one's."""
+        match = _RUN_PATH.fullmatch(path)
         server = self._servers.get(match["collection"]) if match else None
         if match is None or server is None:
             return None
-        if match["id"] is None:
-            return {"POST": partial(self._create, exchange, server, ""), "GET": partial(self._list, exchange, server)}
         run_id = unquote(match["id"])
         if match["cancel"]:
-            return {"POST": partial(self._cancel, exchange, server, run_id)}
-        return {"GET": partial(self._show, exchange, server, run_id), "PUT": partial(self._create, exchange, server, run_id)}
+            return {"POST": partial(self._cancel, server, run_id)}
+        return {"GET": partial(self._show, server, run_id), "PUT": partial(self._create, server, run_id)}
 
-    async def _create(self, exchange: Exchange, server: ModelServer, url_id: str) -> None:
-        if self._trainings is not None and server is self._trainings.server:
+    def _create(self, server: ModelServer, url_id: str, exchange: Exchange) -> Work:
+        is_training = self._trainings is not None and server is self._trainings.server
+        if is_training or not exchange.has_whole_body or is_form(exchange):
+            return self._create_later(server, url_id, exchange, is_training=is_training)
+        self._run(server, parse_request(exchange, exchange.json_at_once(), url_id), exchange)
+        return None
+
+    async def _create_later(self, server: ModelServer, url_id: str, exchange: Exchange, *, is_training: bool) -> None:
+        """Run a prediction whose request takes time to read, or whose worker takes time to start."""
+        if is_training and self._trainings is not None:
             await self._trainings.started()
         form = Form(Path(server.new_directory())) if is_form(exchange) else None
         try:
             body = await exchange.json_body() if form is None else await _read_form(form, exchange, server)
-            parsed = parse_request(exchange, body, url_id)
-            if parsed.delivery.is_stream:
-                self._require_stream(server)
-            run = server.create(parsed.request, accepted=lambda run: self._equip(run, parsed))
+            run = self._run(server, parse_request(exchange, body, url_id), exchange)
         except BaseException:
             if form is not None:
                 form.discard()
             raise
         if form is not None:
             run.at_end(form.discard)
-        if parsed.delivery.is_stream:
-            await self._stream(run, exchange, server, is_minimal=parsed.delivery.is_minimal)
-            return
-        with run.kept():
-            with run.attended():
-                outcome = await wait_for_end(run, exchange, parsed.delivery.wait)
+
+    def _run(self, server: ModelServer, parsed: ParsedRequest, exchange: Exchange) -> Run:
+        delivery = parsed.delivery
+        if delivery.is_stream:
+            self._require_stream(server)
+        run = server.create(parsed.request, accepted=lambda run: self._equip(run, parsed))
+        run.attendants += 1
+        if delivery.is_stream:
+
+            def end(stayed: bool) -> None:
+                run.attendants -= 1
+                if not stayed:
+                    server.leave(run)
+
+            _stream(run, exchange, is_minimal=delivery.is_minimal, ended=end)
+            return run
+
+        def answer(outcome: Outcome) -> None:
+            run.attendants -= 1
             if outcome is Outcome.CLIENT_GONE:
                 server.leave(run)
-                return
-            await exchange.respond(200 if outcome is Outcome.FINISHED else 202, await _render(run, server))
+            else:
+                _show(run, server, exchange, 200 if outcome is Outcome.FINISHED else 202)
+
+        wait_for_end(run, exchange, delivery.wait, answer)
+        return run
 
     def _equip(self, run: Run, parsed: ParsedRequest) -> None:
         """Have a new run's files uploaded and its progress told, as the server or the request says."""
@@ -192,29 +212,23 @@ class Application:
         if not (self._options.streams_everything or (signature.streaming and server.mode is Mode.PREDICT)):
             raise HttpError(406, "this model's output is not streamed")
 
-    async def _stream(self, run: Run, exchange: Exchange, server: ModelServer, *, is_minimal: bool) -> None:
-        with run.attended():
-            stayed = await exchange.stream(_stream_of(run, is_minimal=is_minimal), b"text/event-stream")
-        if not stayed:
-            server.leave(run)
+    async def _list(self, server: ModelServer, exchange: Exchange) -> None:
+        exchange.respond(200, {"results": [await _render(run, server) for run in server.known()]})
 
-    async def _list(self, exchange: Exchange, server: ModelServer) -> None:
-        await exchange.respond(200, {"results": [await _render(run, server) for run in server.known()]})
-
-    async def _show(self, exchange: Exchange, server: ModelServer, run_id: str) -> None:
+    def _show(self, server: ModelServer, run_id: str, exchange: Exchange) -> None:
         run = server.get(run_id)
         if run is None:
             raise HttpError(404, f"no prediction '{run_id}' is under way or has ended lately")
         if parse_delivery(exchange).is_stream:
             self._require_stream(server)
-            await exchange.stream(_stream_of(run), b"text/event-stream")
-            return
-        await exchange.respond(200, await _render(run, server))
+            _stream(run, exchange)
+        else:
+            _show(run, server, exchange, 200)
 
-    async def _cancel(self, exchange: Exchange, server: ModelServer, run_id: str) -> None:
-        await exchange.respond(200 if server.cancel(run_id) else 404, {})
+    def _cancel(self, server: ModelServer, run_id: str, exchange: Exchange) -> None:
+        exchange.respond(200 if server.cancel(run_id) else 404, {})
 
-    async def _index(self, exchange: Exchange) -> None:
+    def _index(self, exchange: Exchange) -> None:
         urls = {
             "cog_version": __version__,
             "docs_url": "/docs",
@@ -228,36 +242,36 @@ class Application:
                 f"{collection}_idempotent_url": f"/{collection}/{{prediction_id}}",
                 f"{collection}_cancel_url": f"/{collection}/{{prediction_id}}/cancel",
             }
-        await exchange.respond(200, urls)
+        exchange.respond(200, urls)
 
     async def _health(self, exchange: Exchange) -> None:
-        await exchange.respond(200, await describe_health(self._server))
+        exchange.respond(200, await describe_health(self._server))
 
-    async def _alive(self, exchange: Exchange) -> None:
-        await exchange.respond(200, {"status": "alive"})
+    def _alive(self, exchange: Exchange) -> None:
+        exchange.respond(200, {"status": "alive"})
 
-    async def _ready(self, exchange: Exchange) -> None:
+    def _ready(self, exchange: Exchange) -> None:
         state = self._server.supervisor.state
-        await exchange.respond(200 if state is ModelState.READY else 503, {"status": state.value})
+        exchange.respond(200 if state is ModelState.READY else 503, {"status": state.value})
 
-    async def _metrics(self, exchange: Exchange) -> None:
+    def _metrics(self, exchange: Exchange) -> None:
         from drivetrain.serving.http.metrics import CONTENT_TYPE, render_metrics  # not worth its import until somebody asks
 
-        await exchange.respond_bytes(200, render_metrics(self._server), CONTENT_TYPE)
+        exchange.respond_bytes(200, render_metrics(self._server), CONTENT_TYPE)
 
-    async def _openapi(self, exchange: Exchange) -> None:
+    def _openapi(self, exchange: Exchange) -> None:
         signature = self._server.supervisor.signature
         if signature is None:
             raise HttpError(503, "the model's signature is not known yet")
         train = self._trainings.signature if self._trainings is not None else None
         signatures = (None, signature) if self._server.mode is Mode.TRAIN else (signature, train)
-        await exchange.respond(200, openapi_document(*signatures, version=__version__))
+        exchange.respond(200, openapi_document(*signatures, version=__version__))
 
-    async def _docs(self, exchange: Exchange) -> None:
-        await exchange.respond_bytes(200, DOCS_PAGE, b"text/html; charset=utf-8")
+    def _docs(self, exchange: Exchange) -> None:
+        exchange.respond_bytes(200, DOCS_PAGE, b"text/html; charset=utf-8")
 
-    async def _shutdown(self, exchange: Exchange) -> None:
-        await exchange.respond(200, {})
+    def _shutdown(self, exchange: Exchange) -> None:
+        exchange.respond(200, {})
         self._shut_down()
 
 
@@ -267,16 +281,58 @@ async def _read_form(form: Form, exchange: Exchange, server: ModelServer) -> dic
     return {"input": parse_text(signature, form.texts) if signature is not None else {}}
 
 
-def _stream_of(run: Run, *, is_minimal: bool = False) -> AsyncIterator[bytes]:
-    return EventStream(run, render=render_ending if is_minimal else render_prediction, render_value=render_value).chunks()
+def _stream(
+    run: Run, exchange: Exchange, *, is_minimal: bool = False, ended: Callable[[bool], None] = lambda _stayed: None
+) -> None:
+    render = render_ending if is_minimal else render_at_once
+    stream = EventStream(run, render=render, render_value=render_value, find_missing=large_files, repeats=not is_minimal)
+    StreamingAnswer(run, exchange, stream, ended=ended)
+
+
+def _show(run: Run, server: ModelServer, exchange: Exchange, status: int) -> None:
+    """Answer with a prediction: at once, unless it has large files. Raises nothing."""
+    try:
+        if run.has_files and large_files(run.prediction.outputs, {}):
+            exchange.spawn(_guarded(exchange, _show_later(run, server, exchange, status)))
+        else:
+            exchange.respond(status, _with_position(render_at_once(run.prediction, {}), run, server))
+    except Exception as error:  # noqa: BLE001 (as in ``handle``)
+        _respond_error(exchange, error)
+
+
+async def _show_later(run: Run, server: ModelServer, exchange: Exchange, status: int) -> None:
+    exchange.respond(status, await _render(run, server))
 
 
 async def _render(run: Run, server: ModelServer) -> dict[str, Any]:
     with run.kept():
-        body = await render_prediction(run.prediction)
+        return _with_position(await render_prediction(run.prediction), run, server)
+
+
+def _with_position(body: dict[str, Any], run: Run, server: ModelServer) -> dict[str, Any]:
     if not run.is_finished and (position := server.supervisor.position(run)) is not None:
         body["queue_position"] = position
     return body
+
+
+async def _guarded(exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 (as in ``Application.handle``)
+        _respond_error(exchange, error)
+
+
+def _respond_error(exchange: Exchange, error: Exception) -> None:
+    if isinstance(error, ClientGone):
+        return
+    if isinstance(error, HttpError):
+        exchange.respond(error.status, error.body)
+    elif isinstance(error, DrivetrainError):
+        exchange.respond(*_describe(error))
+    else:
+        exchange.respond(500, {"detail": "the server has a fault; its log says more"})
+        report = {"message": f"a fault in answering {exchange.method} {exchange.path}", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(report)
 
 
 def _cors_headers(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:

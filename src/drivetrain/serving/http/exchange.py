@@ -1,4 +1,4 @@
-"""One HTTP request and its response, over plain ASGI: what the hot path needs and no more."""
+"""One HTTP request and its answer."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import asyncio
 import contextlib
 import mmap
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, BinaryIO, TypeAlias
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+if TYPE_CHECKING:
+    from drivetrain.serving.http.client_connection import ClientConnection
 
 #: A larger body waits on disk, not in memory, until it has come whole: clients may be slow, and many.
 _LARGEST_BODY_IN_MEMORY = 1024 * 1024
 
-_json = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -43,94 +41,98 @@ class ClientGone(Exception):  # noqa: N818 (nobody is left to be answered)
 
 
 class Exchange:
-    """A request being answered.
+    """A request being answered. Made by its connection; answered once, by whoever handles it.
 
     Args:
-        scope: The ASGI scope of an HTTP request.
-        receive: ASGI's way in.
-        send: ASGI's way out.
-        body_limit: Bytes a body may have.
-        extra_headers: Added to every answer.
+        connection: Whose request it is.
+        method: As the client sent it.
+        path: As the client sent it, since an id in it may hold a quoted slash.
+        headers: By lower-case name; what came several times is joined by commas.
+        keeps_alive: Whether the client wants to ask more.
+        is_1_0: Whether it speaks HTTP/1.0.
 
     Attributes:
-        path: As the client sent it, since an id in it may hold a quoted slash.
+        is_answered: Whether the answer is complete.
+        is_handed_on: Whether somebody handles it; set by the connection, as is the next.
+        expects_leave: Whether the client waits to be told that it may send the body.
+        is_client_gone: Whether nobody is left to be answered; what is sent then goes nowhere.
     """
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_connection",
+        "_gone",
+        "_has_body_ended",
+        "_headers",
+        "_reader",
+        "_writable",
+        "expects_leave",
+        "is_1_0",
+        "is_answered",
+        "is_client_gone",
+        "is_handed_on",
+        "keeps_alive",
+        "method",
+        "path",
+    )
 
     def __init__(
         self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
+        connection: ClientConnection,
+        method: str,
+        path: str,
+        headers: dict[bytes, bytes],
         *,
-        body_limit: int,
-        extra_headers: tuple[tuple[bytes, bytes], ...] = (),
+        keeps_alive: bool = True,
+        is_1_0: bool = False,
     ) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["raw_path"].decode("ascii", "replace")
-        self.receive = receive
-        self._send = send
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self._body_limit = body_limit
-        self._extra_headers = extra_headers
+        self.method = method
+        self.path = path
+        self.keeps_alive = keeps_alive
+        self.is_1_0 = is_1_0
+        self.is_answered = False
+        self.is_handed_on = False
+        self.expects_leave = False
+        self.is_client_gone = False
+        self._connection = connection
+        self._headers = headers
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._has_body_ended = False
+        self._reader: asyncio.Future[None] | None = None
+        self._gone: Callable[[], None] | None = None
+        self._writable: Callable[[], None] | None = None
 
     def header(self, name: bytes) -> str:
         """All values of a header joined by commas, in lower-case name; empty when absent."""
-        return ", ".join(value.decode("latin-1") for key, value in self._headers if key == name)
+        value = self._headers.get(name)
+        return "" if value is None else value.decode("latin-1")
 
-    async def json_body(self) -> Any:
-        """The request's JSON body; ``None`` when it has no body.
+    # The body.
+
+    @property
+    def has_whole_body(self) -> bool:
+        """Whether the body is here, so that ``json_at_once`` gives it."""
+        return self._has_body_ended
+
+    def json_at_once(self) -> Any:
+        """The JSON of a body that is here whole; ``None`` when it is empty.
 
         Raises:
             HttpError: 413, 415 or 400.
         """
-        body = await self._body()
-        if isinstance(body, bytes) and not body.strip():
-            return None
-        content_type = self.header(b"content-type").partition(";")[0].strip().lower()
-        if content_type and content_type != "application/json" and not content_type.endswith("+json"):
-            raise HttpError(415, f"the body must be JSON, not '{content_type}': send the header Content-Type: application/json")
-        try:
-            return _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise HttpError(400, f"the body is not JSON: {error}") from error
+        self._require_size(self._body_bytes)
+        return self._parse(self._body[0] if len(self._body) == 1 else b"".join(self._body))
 
-    async def disconnected(self) -> None:
-        """Wait until the client hangs up. After the body has been read, that is all the server has to say about it."""
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
+    async def json_body(self) -> Any:
+        """The request's JSON body, when it has come; ``None`` when it is empty.
 
-    async def stream(self, chunks: AsyncIterator[bytes], content_type: bytes) -> bool:
-        """Answer with chunks as they come; whether the client was there to the end."""
-        headers = [(b"content-type", content_type), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self._extra_headers]})
-        gone = asyncio.get_running_loop().create_task(self.disconnected())
-        try:
-            async for chunk in _until(gone, chunks):
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if gone.done():
-                return False
-            await self._send({"type": "http.response.body", "body": b""})
-            return True
-        finally:
-            gone.cancel()
-
-    async def respond(self, status: int, body: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-        """Answer with JSON."""
-        await self.respond_bytes(status, _json.encode(body), b"application/json", headers)
-
-    async def respond_bytes(
-        self, status: int, content: bytes, content_type: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> None:
-        """Answer with bytes."""
-        length = str(len(content)).encode()
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [(b"content-type", content_type), (b"content-length", length), *headers, *self._extra_headers],
-            }
-        )
-        await self._send({"type": "http.response.body", "body": content})
+        Raises:
+            HttpError: 413, 415, 400 or 507.
+            ClientGone: It did not come whole.
+        """
+        return self.json_at_once() if self._has_body_ended else self._parse(await self._spooled())
 
     async def body_chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes.
@@ -140,20 +142,122 @@ class Exchange:
             ClientGone: It did not come whole.
         """
         declared = self.header(b"content-length")
-        if declared.isdigit() and int(declared) > self._body_limit:
-            raise self._too_large()
+        if declared.isdigit():
+            self._require_size(int(declared))
         size = 0
-        while (message := await self.receive())["type"] == "http.request":
-            chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size > self._body_limit:
-                raise self._too_large()
-            yield chunk
-            if not message.get("more_body"):
+        while True:
+            for chunk in self._take_body():
+                size += len(chunk)
+                self._require_size(size)
+                yield chunk
+            if self._body:
+                continue
+            if self._has_body_ended:
                 return
-        raise ClientGone
+            await self._more_body()
 
-    async def _body(self) -> bytes | mmap.mmap:
+    def add_body(self, chunk: bytes) -> int:
+        """Take a piece of the body; how many bytes wait here now. Called by the connection, as are the next four."""
+        self._body.append(chunk)
+        self._body_bytes += len(chunk)
+        self._wake_reader()
+        return self._body_bytes
+
+    def end_body(self) -> None:
+        """The body has come whole."""
+        self._has_body_ended = True
+        self._wake_reader()
+
+    def drop_body(self) -> None:
+        """Nobody wants the body any more."""
+        self._body = []
+        self._body_bytes = 0
+
+    def lose_client(self) -> None:
+        """The client has gone."""
+        self.is_client_gone = True
+        self._wake_reader()
+        gone, self._gone, self._writable = self._gone, None, None
+        if gone is not None:
+            gone()
+
+    def become_writable(self) -> None:
+        """The client has read most of what it was sent."""
+        if self._writable is not None:
+            self._writable()
+
+    # The answer.
+
+    def on_client_gone(self, action: Callable[[], None] | None) -> None:
+        """Have something done once the client hangs up before it has been answered, in place of what was to be done before."""
+        self._gone = action
+
+    def respond(self, status: int, body: Any) -> None:
+        """Answer with JSON."""
+        self.respond_bytes(status, _encode(body), b"application/json")
+
+    def respond_bytes(self, status: int, content: bytes, content_type: bytes) -> None:
+        """Answer with bytes."""
+        self._gone = None
+        if not self.is_client_gone:
+            self._connection.answer(self, status, content_type, content)
+
+    def begin_stream(self, content_type: bytes, *, writable: Callable[[], None]) -> None:
+        """Begin an answer that comes in pieces.
+
+        Args:
+            content_type: Of the whole.
+            writable: Called when the client, after having lagged behind, has read most of what it was sent.
+        """
+        if not self.is_client_gone:
+            self._writable = writable
+            self._connection.begin_stream(self, content_type)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client reads what it is sent."""
+        return self._connection.is_writable
+
+    def send(self, chunk: bytes) -> None:
+        """Send a piece of the answer."""
+        if not self.is_client_gone:
+            self._connection.send(self, chunk)
+
+    def end_stream(self) -> None:
+        """End an answer that came in pieces."""
+        self._gone = self._writable = None
+        if not self.is_client_gone:
+            self._connection.end_stream(self)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work in a task, which the server waits for before it ends."""
+        self._connection.spawn(work)
+
+    def cut(self) -> None:
+        """Break the answer off so that the client knows."""
+        self._gone = self._writable = None
+        if not self.is_client_gone:
+            self._connection.cut()
+
+    def _take_body(self) -> list[bytes]:
+        taken, self._body, self._body_bytes = self._body, [], 0
+        self._connection.body_taken()
+        return taken
+
+    async def _more_body(self) -> None:
+        if self.is_client_gone:
+            raise ClientGone
+        if self.expects_leave:
+            self.expects_leave = False
+            self._connection.allow_body()
+        self._reader = asyncio.get_running_loop().create_future()
+        await self._reader
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def _spooled(self) -> bytes | mmap.mmap:
         chunks: list[bytes] = []
         size = 0
         with contextlib.ExitStack() as stack:
@@ -168,10 +272,26 @@ class Exchange:
                     chunks = []
             if spool is not None:
                 return mmap.mmap(spool.fileno(), size, access=mmap.ACCESS_READ)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return b"".join(chunks)
 
-    def _too_large(self) -> HttpError:
-        return HttpError(413, f"the body is larger than the limit of {self._body_limit} bytes")
+    def _parse(self, body: bytes | mmap.mmap) -> Any:
+        if isinstance(body, bytes) and not body.strip():
+            return None
+        content_type = self._headers.get(b"content-type", b"")
+        if content_type and content_type != b"application/json":
+            self._require_json(content_type.decode("latin-1").partition(";")[0].strip().lower())
+        try:
+            return _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise HttpError(400, f"the body is not JSON: {error}") from error
+
+    def _require_json(self, media_type: str) -> None:
+        if media_type and media_type != "application/json" and not media_type.endswith("+json"):
+            raise HttpError(415, f"the body must be JSON, not '{media_type}': send the header Content-Type: application/json")
+
+    def _require_size(self, size: int) -> None:
+        if size > (limit := self._connection.body_limit):
+            raise HttpError(413, f"the body is larger than the limit of {limit} bytes")
 
 
 def _write(spool: BinaryIO, chunks: Iterable[bytes]) -> None:
@@ -180,19 +300,3 @@ def _write(spool: BinaryIO, chunks: Iterable[bytes]) -> None:
         spool.flush()
     except OSError as error:
         raise HttpError(507, f"the body cannot be stored while it comes: {error.strerror}") from error
-
-
-async def _until(stop: asyncio.Task[None], chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Chunks until there are no more or ``stop`` is done, also while the next one is waited for."""
-    iterator = chunks.__aiter__()
-    while True:
-        following = asyncio.ensure_future(anext(iterator, None))
-        await asyncio.wait({stop, following}, return_when=asyncio.FIRST_COMPLETED)
-        if not following.done():
-            following.cancel()
-            await asyncio.wait({following})
-            return
-        chunk = following.result()
-        if chunk is None or stop.done():
-            return
-        yield chunk

@@ -1,22 +1,39 @@
-"""A prediction as Cog's API shows it: all fields of the older server's response object, whichever way it is asked for."""
+"""A prediction as Cog's API shows it: all fields of the older server's response object, whichever way it is asked for.
+
+Output files are shown as data URLs. Small ones are read in the event loop; handing them to a thread would cost more. Large ones are
+read beforehand in threads (``load_files``), and their URLs are put into the answer as they are, without being encoded once more.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
 
 from drivetrain.model.json_value import put_in
 from drivetrain.model.prediction import OutputFile, OutputValue, Prediction, Status
 from drivetrain.serving.media_type import guess_type
 
-#: Files up to this size are read and encoded in the event loop: handing them to a thread would cost more.
 _SMALL_FILE_BYTES = 64 * 1024
+
+#: The data URLs of files, each in the form of JSON.
+DataUrls: TypeAlias = Mapping[OutputFile, msgspec.Raw]
 
 
 async def render_prediction(prediction: Prediction) -> dict[str, Any]:
-    """The response object, with output files as data URLs."""
+    """The response object."""
+    files: dict[OutputFile, msgspec.Raw] = {}
+    while missing := large_files(prediction.outputs, files):  # more may come while these are read
+        files |= await load_files(missing)
+    return render_at_once(prediction, files)
+
+
+def render_at_once(prediction: Prediction, files: DataUrls) -> dict[str, Any]:
+    """The response object, where the large files have been loaded."""
     metrics: dict[str, Any] = dict(prediction.metrics)
     if (seconds := prediction.predict_seconds) is not None:
         metrics["predict_time"] = seconds
@@ -25,7 +42,7 @@ async def render_prediction(prediction: Prediction) -> dict[str, Any]:
         "version": None,
         "status": prediction.status.value,
         "input": prediction.input,
-        "output": await _render_output(prediction),
+        "output": _render_output(prediction, files),
         "error": prediction.failure.message if prediction.failure else None,
         "logs": prediction.logs,
         "metrics": metrics,
@@ -35,7 +52,7 @@ async def render_prediction(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-async def render_ending(prediction: Prediction) -> dict[str, Any]:
+def render_ending(prediction: Prediction, _files: DataUrls) -> dict[str, Any]:
     """How a prediction ended, for whoever has followed its events and need not be told them again."""
     failure = prediction.failure
     return {
@@ -49,34 +66,41 @@ async def render_ending(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-async def _render_output(prediction: Prediction) -> Any:
-    outputs = prediction.outputs
-    if prediction.status is Status.CANCELED and not prediction.streams:
-        return None
-    if prediction.streams:
-        if not outputs and prediction.status is not Status.SUCCEEDED:
-            return None
-        return [await render_value(output) for output in outputs]
-    return await render_value(outputs[-1]) if outputs else None
-
-
-async def render_value(output: OutputValue) -> Any:
+def render_value(output: OutputValue, files: DataUrls) -> Any:
     """A JSON value with its files as data URLs."""
     if not output.files:
         return output.value
-    urls = {file.pointer: await _data_url(file) for file in output.files}
-    return put_in(output.value, urls)
+    return put_in(output.value, {file.pointer: files.get(file) or _data_url(file) for file in output.files})
 
 
-async def _data_url(file: OutputFile) -> str:
-    if file.path.stat().st_size <= _SMALL_FILE_BYTES:
-        return _encode(file)
-    return await asyncio.to_thread(_encode, file)
+def large_files(outputs: Iterable[OutputValue], known: DataUrls) -> list[OutputFile]:
+    """The files that must be loaded before they can be shown, without those that are known."""
+    return [file for output in outputs for file in output.files if file not in known and _is_large(file)]
 
 
-def _encode(file: OutputFile) -> str:
-    content = base64.b64encode(file.path.read_bytes()).decode("ascii")
-    return f"data:{guess_type(file.name)};base64,{content}"
+async def load_files(files: Iterable[OutputFile]) -> dict[OutputFile, msgspec.Raw]:
+    """Read and encode files in threads."""
+    return {file: await asyncio.to_thread(_data_url, file) for file in files}
+
+
+def _is_large(file: OutputFile) -> bool:
+    return file.path.stat().st_size > _SMALL_FILE_BYTES
+
+
+def _render_output(prediction: Prediction, files: DataUrls) -> Any:
+    outputs = prediction.outputs
+    if prediction.streams:
+        if not outputs and prediction.status is not Status.SUCCEEDED:
+            return None
+        return [render_value(output, files) for output in outputs]
+    if prediction.status is Status.CANCELED or not outputs:
+        return None
+    return render_value(outputs[-1], files)
+
+
+def _data_url(file: OutputFile) -> msgspec.Raw:
+    content = base64.b64encode(file.path.read_bytes())
+    return msgspec.Raw(b'"data:%s;base64,%s"' % (guess_type(file.name).encode(), content))
 
 
 def _render_time(at: datetime | None) -> str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from drivetrain.serving.http.exchange import Exchange, HttpError
@@ -20,6 +21,25 @@ _WAIT = re.compile(r"wait\s*=\s*(\d{1,6})")
 _URL = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
 _LONGEST_URL = 65536
 _LONGEST_ID = 255
+
+#: Of headers that are worth remembering what they mean.
+_USUAL_LENGTH = 500
+
+
+class _Ids:
+    """Ids that nobody can guess: 128 random bits each, fetched from the kernel for many at a time."""
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+
+    def new(self) -> str:
+        if not self._left:
+            digits = os.urandom(16 * 256).hex()
+            self._left = [digits[start : start + 32] for start in range(0, len(digits), 32)]
+        return self._left.pop()
+
+
+_ids = _Ids()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +107,14 @@ def parse_request(exchange: Exchange, body: Any, url_id: str) -> ParsedRequest:
 
 def parse_delivery(exchange: Exchange) -> Delivery:
     """Read how the client wants the answer: ``Accept`` and ``Prefer`` (RFC 7240), each a list."""
-    accepted = (part.partition(";")[0].strip().lower() for part in exchange.header(b"accept").split(","))
-    preferences = [part.partition(";")[0].strip().lower() for part in exchange.header(b"prefer").split(",")]
+    accept, prefer = exchange.header(b"accept"), exchange.header(b"prefer")
+    return _delivery(accept, prefer) if len(accept) + len(prefer) < _USUAL_LENGTH else _delivery.__wrapped__(accept, prefer)
+
+
+@lru_cache(maxsize=64)  # clients say the same again and again
+def _delivery(accept: str, prefer: str) -> Delivery:
+    accepted = (part.partition(";")[0].strip().lower() for part in accept.split(","))
+    preferences = [part.partition(";")[0].strip().lower() for part in prefer.split(",")]
     wait = next((match for preference in preferences if (match := _WAIT.fullmatch(preference))), None)
     if wait is not None:
         seconds: timedelta | None = timedelta(seconds=int(wait[1]))
@@ -108,7 +134,7 @@ def _id(fields: dict[str, Any], url_id: str) -> str:
         raise _invalid(["body", "id"], f"must not be longer than {_LONGEST_ID} characters")
     if chosen and not chosen.isprintable():  # it goes into logs and headers
         raise _invalid(["body", "id"], "must consist of printable characters")
-    return chosen or uuid.uuid4().hex
+    return chosen or _ids.new()
 
 
 def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Wait for a prediction's end, but not longer than the client does."""
+"""Wait for a prediction's end, but not longer than the client does; without a task for each client."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum
 
@@ -19,36 +20,48 @@ class Outcome(Enum):
     CLIENT_GONE = "client gone"
 
 
-async def wait_for_end(run: Run, exchange: Exchange, limit: timedelta | None) -> Outcome:
-    """Wait until the prediction ends, the time is up, or the client hangs up.
+def wait_for_end(run: Run, exchange: Exchange, limit: timedelta | None, then: Callable[[Outcome], None]) -> None:
+    """Call ``then``, once, when the prediction has ended, the time is up, or the client has hung up; at once if that is so.
 
     Args:
         run: What to wait for.
-        exchange: Whose client waits; its body has been read.
+        exchange: Whose client waits.
         limit: ``None`` is for ever.
+        then: Must raise nothing: it is called while the prediction's event is told to everybody.
     """
     if run.is_finished:
-        return Outcome.FINISHED
-    if limit is not None and not limit:
-        return Outcome.TIME_IS_UP
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[Outcome] = loop.create_future()
+        then(Outcome.FINISHED)
+    elif limit is not None and not limit:
+        then(Outcome.TIME_IS_UP)
+    elif exchange.is_client_gone:
+        then(Outcome.CLIENT_GONE)
+    else:
+        _Waiting(run, exchange, limit, then)
 
-    def settle(reason: Outcome) -> None:
-        if not outcome.done():
-            outcome.set_result(reason)
 
-    def watch(event: Event) -> None:
+class _Waiting:
+    __slots__ = ("_exchange", "_run", "_then", "_timer")
+
+    def __init__(self, run: Run, exchange: Exchange, limit: timedelta | None, then: Callable[[Outcome], None]) -> None:
+        self._run = run
+        self._exchange = exchange
+        self._then = then
+        self._timer: asyncio.TimerHandle | None = None
+        if limit is not None:
+            self._timer = asyncio.get_running_loop().call_later(limit.total_seconds(), self._settle, Outcome.TIME_IS_UP)
+        exchange.on_client_gone(self._lose_client)
+        run.add_watcher(self._watch)
+
+    def _watch(self, event: Event) -> None:
         if isinstance(event, Completed):
-            settle(Outcome.FINISHED)
+            self._settle(Outcome.FINISHED)
 
-    disconnect = loop.create_task(exchange.disconnected())
-    disconnect.add_done_callback(lambda _task: settle(Outcome.CLIENT_GONE))
-    timer = loop.call_later(limit.total_seconds(), settle, Outcome.TIME_IS_UP) if limit is not None else None
-    try:
-        with run.watched(watch):
-            return await outcome
-    finally:
-        disconnect.cancel()
-        if timer is not None:
-            timer.cancel()
+    def _lose_client(self) -> None:
+        self._settle(Outcome.CLIENT_GONE)
+
+    def _settle(self, outcome: Outcome) -> None:
+        self._run.remove_watcher(self._watch)
+        self._exchange.on_client_gone(None)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._then(outcome)

@@ -10,8 +10,10 @@ from drivetrain.serving.webhooks import ALL_EVENTS, WebhookEvent
 
 
 def exchange(*headers):
-    scope = {"method": "POST", "raw_path": b"/predictions", "headers": [(name.encode(), value.encode()) for name, value in headers]}
-    return Exchange(scope, None, None, body_limit=1)
+    values = {}
+    for name, value in headers:
+        values.setdefault(name.encode(), []).append(value.encode())
+    return Exchange(None, "POST", "/predictions", {name: b", ".join(each) for name, each in values.items()})
 
 
 @pytest.mark.parametrize(
