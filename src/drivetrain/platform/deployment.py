@@ -11,15 +11,16 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-from drivetrain.model.errors import DrivetrainError
+from drivetrain.model.errors import BadRequest, DrivetrainError
 from drivetrain.model.prediction import TERMINAL, Status
 from drivetrain.platform.app import App, AppName, Revision, RevisionId, RevisionState, Share
 from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder
 from drivetrain.platform.deploying import Deploying, DeployPorts
 from drivetrain.platform.files import read_reference
 from drivetrain.platform.fleet import BuildOrder
-from drivetrain.platform.queue import PredictionQuery
+from drivetrain.platform.queue import PredictionQuery, Submission
 from drivetrain.platform.tasks import Tasks
 
 
@@ -90,9 +91,8 @@ class Deployments:
             variables: Added to those of the original. The copy owns the files in them.
         """
         ports = self._ports
+        revision_id = id_of_copy(app.name, original, variables)
         variables = {**original.variables, **variables}
-        key = json.dumps([str(app.name), original.id, variables], sort_keys=True)
-        revision_id = RevisionId(hashlib.sha256(key.encode()).hexdigest())
         async with self._lock(app.name):
             revision = ports.catalog.find_revision(revision_id)
             if revision is None:
@@ -113,6 +113,27 @@ class Deployments:
                 await ports.catalog.put_revision(revision)
             await self.switch(app, (Share(revision=revision_id, percent=100),))
         return revision
+
+    async def publish(self, submission: Submission, output: Any) -> Revision:
+        """Make what a training gave a revision of its destination, which answers there from now on: the code that was trained,
+        with the trained weights.
+
+        Raises:
+            NotFound: The destination is gone, or the revision that was trained.
+            BadRequest: The training gave no weights.
+        """
+        catalog = self._ports.catalog
+        assert submission.destination is not None
+        app, original = catalog.app(submission.destination), catalog.revision(submission.revision)
+        variables = trained_variables(output)
+        if variables is None:
+            raise BadRequest("it gave no weights", hint="return TrainingOutput(weights=Path(…)), or the path itself")
+        known = catalog.find_revision(id_of_copy(app.name, original, variables))
+        if known is not None:
+            return known
+        for found in filter(None, map(read_reference, variables.values())):
+            await self._ports.files.keep_until(found[0], None)
+        return await self.copy(app, original, variables)
 
     async def switch(self, app: App, shares: tuple[Share, ...]) -> App:
         """Let other revisions answer, from now on."""
@@ -161,6 +182,18 @@ class Deployments:
 
     def _lock(self, app: AppName) -> asyncio.Lock:
         return self._locks.setdefault(app, asyncio.Lock())
+
+
+def id_of_copy(app: AppName, original: Revision, variables: Mapping[str, str]) -> RevisionId:
+    """The id of a copy; see ``Deployments.copy``."""
+    key = json.dumps([str(app), original.id, {**original.variables, **variables}], sort_keys=True)
+    return RevisionId(hashlib.sha256(key.encode()).hexdigest())
+
+
+def trained_variables(output: Any) -> dict[str, str] | None:
+    """What runners with the weights that a training gave find in their environment; ``None`` if it gave none."""
+    weights = output.get("weights") if isinstance(output, dict) else output
+    return {"COG_WEIGHTS": weights} if isinstance(weights, str) and weights else None
 
 
 def _no_log(_: str) -> None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -68,12 +68,14 @@ class DispatchHooks:
         demand: A prediction waits.
         changed: A runner has taken or ended a prediction.
         unwell: A runner is no good any more and must be ended now, and why.
+        trained: Makes a training's output a revision of its destination. The one that is awaited, and may raise.
         ended: A prediction has ended.
     """
 
     demand: Callable[[], None]
     changed: Callable[[], None]
     unwell: Callable[[LiveRunner, str], None]
+    trained: Callable[[Submission, Any], Awaitable[object]]
     ended: Callable[[], None]
 
 
@@ -251,7 +253,7 @@ class Dispatcher:
                 assert problem is not None
                 completed = await self._after(problem, live, attempt)
             if completed is not None:
-                await self._conclude(live, attempt, completed)
+                await self._conclude(live, attempt, await self._published(live, completed))
 
     async def _run(self, live: Live, attempt: _Attempt) -> Completed:
         """Have a runner run it; how it ended."""
@@ -331,6 +333,18 @@ class Dispatcher:
             return f"it ran longer than {seconds:g} seconds, the app's request timeout"
         assert isinstance(problem, DrivetrainError)
         return problem.message
+
+    async def _published(self, live: Live, completed: Completed) -> Completed:
+        """The end of a training that has a destination, once there is a revision of it there."""
+        destination = live.submission.destination
+        if destination is None or completed.status is not Status.SUCCEEDED or not live.prediction.outputs:
+            return completed
+        try:
+            await self._hooks.trained(live.submission, live.prediction.outputs[-1].value)
+        except DrivetrainError as error:
+            message = f"the training gave its result, which could not become a version of '{destination}': {error.message}"
+            return Completed(status=Status.FAILED, at=self._clock.now(), failure=Failure(message=message))
+        return completed
 
     async def _conclude(self, live: Live, attempt: _Attempt, completed: Completed) -> None:
         """Make a prediction's end durable, then tell it."""

@@ -103,6 +103,7 @@ class Parts:
                 demand=self.scaling.wake,
                 changed=self.scaling.wake_soon,
                 unwell=self._end_unwell,
+                trained=lambda submission, output: self.deployments.publish(submission, output),
                 ended=webhooks.wake,
             ),
         )

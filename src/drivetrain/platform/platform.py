@@ -22,7 +22,9 @@ from drivetrain.platform.parts import Parts
 from drivetrain.platform.queue import Load, PredictionQuery, Record, Submission
 from drivetrain.platform.runners import RunnerView
 from drivetrain.platform.secret import SealedSecret
+from drivetrain.platform.signing import secret_key
 from drivetrain.platform.submission import PredictionRequest
+from drivetrain.platform.url_signature import verify_download
 from drivetrain.platform.view import PredictionView, view
 
 #: Readers of a stream hear from us at least so often, so that proxies keep their connections.
@@ -441,6 +443,12 @@ class Platform:
         """Delete one of the caller's files."""
         await self.file(caller, file_id)
         await self.files.remove(file_id)
+
+    async def may_download(self, *, owner: str, file_id: FileId, expiry: str, signature: str) -> bool:
+        """Whether somebody who knows what webhooks are signed with allows everybody to read a file of an owner's for a while."""
+        keys = [secret_key(secret) for secret in await self._parts.webhooks.secrets()]
+        now = self.clock.now()
+        return verify_download(keys, owner=owner, file_id=file_id, expiry=expiry, signature=signature, now=now)
 
     # Webhook deliveries
 

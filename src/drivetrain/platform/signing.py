@@ -44,6 +44,10 @@ def signature_headers(secrets: Sequence[str], *, message_id: str, sent_at: datet
     }
 
 
+def secret_key(secret: str) -> bytes:
+    """The bytes that a secret stands for."""
+    return base64.b64decode(secret.removeprefix(_PREFIX))
+
+
 def _signature(secret: str, signed: bytes) -> str:
-    key = base64.b64decode(secret.removeprefix(_PREFIX))
-    return base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    return base64.b64encode(hmac.digest(secret_key(secret), signed, hashlib.sha256)).decode()

@@ -23,6 +23,7 @@ from drivetrain.platform.catalog import Catalog
 from drivetrain.platform.clock import Clock
 from drivetrain.platform.files import FileId, FileStore, NewFile, Origin
 from drivetrain.platform.ids import Ids
+from drivetrain.platform.key import Scope
 from drivetrain.platform.options import PlatformOptions
 from drivetrain.platform.queue import Priority, Submission, WebhookOrder
 from drivetrain.platform.secret import Vault
@@ -51,6 +52,7 @@ class PredictionRequest:
         own_file: Says which file of ours a URL in the input means, if any.
         fingerprint: Digest of what was asked, which an idempotency key must not be used with twice differently.
         labels: What the gateway wants back when it renders the prediction.
+        destination: Of a training; see ``Submission``.
     """
 
     app: AppName
@@ -65,6 +67,7 @@ class PredictionRequest:
     idempotency_key: str | None = None
     fingerprint: str = ""
     labels: Mapping[str, Any] = field(default_factory=dict)
+    destination: AppName | None = None
     trace: str | None = None
     own_file: Callable[[str], FileId | None] = lambda _url: None
 
@@ -108,6 +111,8 @@ class Submissions:
         revision = self._revision(app, request.revision)
         if request.mode is Mode.TRAIN and revision.schema is not None and revision.train_signature is None:
             raise BadRequest(f"'{app.name}' has no training", hint="its project names none under 'train'")
+        if request.destination is not None:
+            caller.require(Scope.DEPLOY, request.destination.owner)
         now = self._clock.now()
         prediction_id = PredictionId(self._ids.prediction())
         input_, sealed = await self._inputs(app, revision, request, prediction_id, now)
@@ -130,6 +135,7 @@ class Submissions:
             idempotency_key=request.idempotency_key,
             fingerprint=request.fingerprint,
             labels=request.labels,
+            destination=request.destination,
             trace=request.trace,
         )
 
