@@ -15,6 +15,9 @@ from drivetrain.model.errors import OutsideFailed
 
 _MODULE = "drivetrain.cli.runners"
 
+#: A template that died is replaced, but one that cannot live is not started for ever.
+_ATTEMPTS = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Forked:
@@ -49,15 +52,17 @@ class RunnerTemplate:
         Raises:
             OutsideFailed: The operating system would not.
         """
-        for is_last in (False, True):
+        problem = ""
+        for _ in range(_ATTEMPTS):
             self.warm_up()
             assert self._process is not None
             try:
                 return await self._process.fork(lifeline, log)
-            except _TemplateGone:
-                if is_last:
-                    raise
-        raise AssertionError
+            except _TemplateGone as gone:
+                problem = str(gone)
+        raise OutsideFailed(
+            f"the process that runners are forked from {problem}", hint="its reason, if it had one, is in the platform's own log"
+        )
 
     async def aclose(self) -> None:
         """End the process. May be called twice."""
@@ -66,11 +71,8 @@ class RunnerTemplate:
             await self._process.aclose()
 
 
-class _TemplateGone(OutsideFailed):
-    def __init__(self, ending: str) -> None:
-        super().__init__(
-            f"the process that runners are forked from {ending}", hint="its reason, if it had one, is in the platform's own log"
-        )
+class _TemplateGone(Exception):
+    """The template process has ended, or is ending."""
 
 
 class _TemplateProcess:
