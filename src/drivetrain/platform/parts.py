@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from drivetrain.platform.catalog import Catalog
 from drivetrain.platform.clock import Clock
@@ -21,6 +22,7 @@ from drivetrain.platform.keyring import Keyring
 from drivetrain.platform.limits import Limits
 from drivetrain.platform.logs import RunnerLogs
 from drivetrain.platform.options import PlatformOptions
+from drivetrain.platform.queue import Submission
 from drivetrain.platform.runners import LiveRunner, Runners
 from drivetrain.platform.scaling import Scaling, ScalingPorts
 from drivetrain.platform.secret import Vault
@@ -103,7 +105,7 @@ class Parts:
                 demand=self.scaling.wake,
                 changed=self.scaling.wake_soon,
                 unwell=self._end_unwell,
-                trained=lambda submission, output: self.deployments.publish(submission, output),
+                trained=self._publish,
                 ended=webhooks.wake,
             ),
         )
@@ -156,6 +158,9 @@ class Parts:
         await self._tasks.aclose()
         await self.logs.flush()
         await self.store.close()
+
+    async def _publish(self, submission: Submission, output: Any) -> None:
+        await self.deployments.publish(submission, output)
 
     def _end_unwell(self, runner: LiveRunner, reason: str) -> None:
         self.scaling.end(runner, now=True, reason=reason)
