@@ -1,0 +1,70 @@
+"""All routes of this gateway, mounted where its clients look for them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from drivetrain.gateways.http.addresses import Addresses
+from drivetrain.gateways.http.guard import Guard
+from drivetrain.gateways.http.shell import Gateway
+from drivetrain.gateways.replicate.account import Account
+from drivetrain.gateways.replicate.bodies import GATEWAY
+from drivetrain.gateways.replicate.deployments import Deployments
+from drivetrain.gateways.replicate.files import Files
+from drivetrain.gateways.replicate.models import Models
+from drivetrain.gateways.replicate.predictions import Predictions
+from drivetrain.gateways.replicate.problem import render_problem
+from drivetrain.gateways.replicate.site import Site
+from drivetrain.gateways.replicate.table import Entry
+from drivetrain.gateways.replicate.trainings import Trainings
+from drivetrain.platform.platform import Platform
+from drivetrain.platform.view import PredictionView
+
+#: One client appends ``/v1`` to the base URL it is given, the others want it there, and they share the variable for it.
+PREFIXES = ("/v1", "/v1/v1")
+
+#: What also answers without ``/v1``, for a base URL that was given without it to a client that does not append it. Files are not
+#: among it: their paths are the platform's own.
+BARE = (
+    "/predictions",
+    "/models",
+    "/deployments",
+    "/trainings",
+    "/collections",
+    "/hardware",
+    "/account",
+    "/search",
+    "/webhooks",
+    "/streams",
+)
+
+
+def webhook_renderer(platform: Platform, addresses: Addresses) -> Callable[[PredictionView], Awaitable[dict[str, Any]]]:
+    """Makes the bodies of webhooks that were ordered through this gateway."""
+    return Predictions(Site(platform, addresses)).render_webhook
+
+
+def replicate_gateway(guard: Guard, platform: Platform, addresses: Addresses) -> Gateway:
+    """The gateway for Replicate's clients."""
+    entries = _entries(Site(platform, addresses))
+    paths = [(f"{prefix}{entry.path}", entry) for prefix in PREFIXES for entry in entries]
+    paths += [(entry.path, entry) for entry in entries if entry.path.startswith(BARE)]
+    return Gateway(
+        name=GATEWAY,
+        prefixes=(PREFIXES[0], *BARE),
+        routes=[guard.route(path, entry.endpoint, entry.method, admits=entry.admits) for path, entry in paths],
+        render_error=render_problem,
+    )
+
+
+def _entries(site: Site) -> Sequence[Entry]:
+    predictions, models = Predictions(site), Models(site)
+    return [
+        *predictions.entries(),
+        *models.entries(),
+        *Deployments(site, predictions).entries(),
+        *Trainings(site, models, predictions).entries(),
+        *Files(site).entries(),
+        *Account(site, models).entries(),
+    ]
