@@ -10,6 +10,7 @@ server, as ever.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import select
@@ -19,7 +20,7 @@ from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
 from drivetrain_worker import capture, forked
 from drivetrain_worker.failure import describe_exception
-from drivetrain_worker.leaving import abandon
+from drivetrain_worker.leaving import abandon, leave
 from drivetrain_worker.protocol import Frame
 from drivetrain_worker.template_child import Descriptors, become_worker
 from drivetrain_worker.template_inheritance import Inheritance
@@ -36,6 +37,7 @@ def main(descriptor: int) -> Tuple[int, None, Inheritance]:
     """
     os.set_inheritable(descriptor, False)
     capture.install()
+    faulthandler.enable()
     owner = TemplateSocket(descriptor)
     _end_with(owner)
     template = _Template(owner)
@@ -78,18 +80,26 @@ class _Template:
         try:
             reason = unsupported() or (self._import if order["kind"] == "imports" else self._set_up)(order)
         except _SetupFailed as failure:
-            self._owner.send({"type": "refused", "reason": str(failure), "lasts": False})
-            os._exit(0)
+            self._refuse(str(failure), lasts=False)
         capture.flush()
         if reason is None:
             reason = find_danger(self._ours())
         if reason is not None:
-            self._owner.send({"type": "refused", "reason": reason, "lasts": True})
-            os._exit(0)
+            self._refuse(reason, lasts=True)
         gc.collect()
         gc.freeze()  # a collection in a worker would write to, and so copy, every page that it looks at
         self._owner.send({"type": "prepared"})
         return frames
+
+    def _refuse(self, reason: str, *, lasts: bool) -> NoReturn:
+        """End as a worker ends: with what the project has registered for its end.
+
+        Args:
+            lasts: Whether it would be no better another time.
+        """
+        self._owner.send({"type": "refused", "reason": reason, "lasts": lasts})
+        leave(None)
+        sys.exit()
 
     def _import(self, order: Frame) -> Optional[str]:
         from drivetrain_worker.loading import enter_project
@@ -176,14 +186,17 @@ class _Template:
             return None
         answers, connection, log = (requester.descriptors.popleft() for _ in range(3))
         reason = find_threads()
-        if reason is not None:
+        try:
+            process = os.fork() if reason is None else -1
+        except OSError as error:
+            reason, process = "a fork failed: %s" % error.strerror, -1
+        if process == 0:
+            return self._be_born(Descriptors(connection, log), order, answers)
+        if process < 0:
             answer(answers, {"type": "refused", "reason": reason})
             for each in (answers, connection, log):
                 os.close(each)
             return None
-        process = os.fork()
-        if process == 0:
-            return self._be_born(Descriptors(connection, log), order, answers)
         os.close(connection)
         os.close(log)
         self._workers.append(_Worker(process, answers))

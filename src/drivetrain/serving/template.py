@@ -29,6 +29,9 @@ from drivetrain.serving.process import ending_of
 from drivetrain.serving.template_fork import Door
 
 _READ_BYTES = 256 * 1024
+#: One that has no worker ends by itself, and may remove first what the project's set-up has put somewhere.
+_CLEAN_UP_SECONDS = 5.0
+
 _LENGTH = struct.Struct(">I")
 
 
@@ -108,6 +111,12 @@ class Template:
 
     def kill(self) -> None:
         """End the process; workers that were forked from it live on. May be called twice."""
+        if self.verdict in (Verdict.UNSAFE, Verdict.FAILED):
+            self._loop.call_later(_CLEAN_UP_SECONDS, self._kill)
+        else:
+            self._kill()
+
+    def _kill(self) -> None:
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)

@@ -21,8 +21,11 @@ from typing import Any
 
 from drivetrain.serving.launch import FAMILY_VARIABLE, LaunchedWorker, WorkerCommand, connections, process_variables
 
-#: A fork takes milliseconds, and a second for each hundred gigabytes. A template that takes longer is stuck.
-_FORK_SECONDS = 10.0
+#: A fork takes milliseconds, and more where the template holds many gigabytes. One that takes so long is stuck.
+_FORK_SECONDS = 5.0
+
+#: How long the template may take to tell of an end that the kernel has told of.
+_REAPING_SECONDS = 1.0
 
 _LENGTH = struct.Struct(">I")
 
@@ -128,17 +131,16 @@ class ForkedProcess:
             self._descriptor = os.pidfd_open(self.pid)
 
     def wait(self) -> int | None:
-        """Block until it has ended; its parent says how. If that ends first, nobody knows."""
+        """Block until it has ended; its parent says how. If that has ended, or does not, nobody knows."""
         try:
-            while (answer := self._answers.next(None)) is not None:
-                if answer["type"] == "ended":
-                    self.returncode = os.waitstatus_to_exitcode(answer["status"])
-                    return self.returncode
             if self._descriptor >= 0:
                 poller = select.poll()
                 poller.register(self._descriptor, select.POLLIN)
                 poller.poll()
-            return None
+            answer = self._answers.next(_REAPING_SECONDS)
+            if answer is not None and answer["type"] == "ended":
+                self.returncode = os.waitstatus_to_exitcode(answer["status"])
+            return self.returncode
         finally:
             self.close()
 
@@ -163,7 +165,7 @@ class _Answers:
         self._socket.settimeout(seconds)
         try:
             return next(self._frames, None)
-        except OSError:
+        except OSError:  # not in time, or never
             return None
 
     def close(self) -> None:

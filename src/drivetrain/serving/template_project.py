@@ -91,24 +91,12 @@ class ProjectTemplate:
     def start(self) -> None:
         """Make a template, if it is known what for and there is none. May be called twice.
 
-        To be called before the project's code is loaded anew: what is learnt then belongs to its files as they are now.
+        To be called before the project's code is loaded anew: what is learnt then belongs to its files as they are now, and a
+        set-up that was done for another start does not count.
         """
-        sources = self._sources_seen = self._sources.digest()
-        if self._given_up_on == sources:
-            return
-        self._given_up_on = None
-        if self._template is not None or self._is_closed:
-            return
-        record = self._record or self._notes.read()
-        if record is None or record.digest != self._notes.digest(sources, record.paths):
-            if self._snapshot is Snapshot.IMPORTS:
-                return
-            record = ImportRecord(digest=self._notes.digest(sources, ()), changes={})
-        self._record = record
-        if record.refusal is not None:
-            self._give_up(record.refusal)
-        else:
-            self._make()
+        if self._snapshot is Snapshot.AFTER_SETUP:
+            self._drop()
+        self._begin()
 
     async def fork(self, command: WorkerCommand, *, limit: timedelta | None = None) -> LaunchedWorker | None:
         """A worker from the template; ``None`` if it must be started in the usual way.
@@ -127,25 +115,25 @@ class ProjectTemplate:
                 return await self._fork(template, command)
             self._drop()
             self._record = None
-            self.start()
+            self._begin()
         return None
 
     def learn(self, report: Imported) -> None:
         """Take in what a worker has imported; from then on it will be done ahead."""
         if not self.records:
             return
-        if report.origin == "forked" and self._record is not None:
-            extended = self._record.extended(report.journal)
-            if extended is None:
+        sources = self._sources.digest()
+        if sources != self._sources_seen:  # they have changed since; whoever loads them next will tell
+            self._sources_seen = sources
+            return
+        digest = self._notes.digest(sources, report.paths)
+        record = ImportRecord(digest=digest, journal=report.journal, changes=report.changes, paths=tuple(report.paths))
+        known = self._record
+        if known is not None and (report.origin == "forked" or (known.digest, known.changes) == (digest, record.changes)):
+            extended = known.extended(report.journal)
+            if extended is None and report.origin != "afresh":
                 return
-            record = extended
-        else:
-            sources = self._sources.digest()
-            if sources != self._sources_seen:  # they have changed since; whoever loads them next will tell
-                self._sources_seen = sources
-                return
-            digest = self._notes.digest(sources, report.paths)
-            record = ImportRecord(digest=digest, journal=report.journal, changes=report.changes, paths=tuple(report.paths))
+            record = extended or known
         if report.origin == "afresh":
             self._mismatches += 1
             if self._mismatches >= _MOST_MISMATCHES:
@@ -156,7 +144,7 @@ class ProjectTemplate:
         self._record = record
         self._notes.write(record)
         self._drop()
-        self.start()
+        self._begin()
 
     def kill(self) -> None:
         """End the template at once. May be called twice."""
@@ -168,6 +156,24 @@ class ProjectTemplate:
         self.kill()
         if self._alive:
             await asyncio.wait({template.ended for template in self._alive})
+
+    def _begin(self) -> None:
+        sources = self._sources_seen = self._sources.digest()
+        if self._given_up_on == sources:
+            return
+        self._given_up_on = None
+        if self._template is not None or self._is_closed:
+            return
+        record = self._record or self._notes.read()
+        if record is None or record.digest != self._notes.digest(sources, record.paths):
+            if self._snapshot is Snapshot.IMPORTS:
+                return
+            record = ImportRecord(digest=self._notes.digest(sources, ()), changes={})
+        self._record = record
+        if record.refusal is not None:
+            self._give_up(record.refusal)
+        else:
+            self._make()
 
     def _make(self) -> None:
         record = self._record
@@ -201,7 +207,7 @@ class ProjectTemplate:
         if self._ends >= _MOST_ENDS:
             self._give_up(template.refusal or "")
         else:
-            self.start()
+            self._begin()
 
     async def _is_settled(self, template: Template, limit: timedelta | None) -> bool:
         await asyncio.wait({template.settled}, timeout=limit.total_seconds() if limit is not None else None)
