@@ -21,9 +21,13 @@ from drivetrain.environments.uv import uv_binary
 
 pytestmark = pytest.mark.slow
 
+#: What a template does ahead, by the name of the server.
+TEMPLATES = {"imports done ahead": "imports", "set-up done ahead": "after-setup"} if sys.platform == "linux" else {}
+
 REFERENCES = {"older": "cog==0.16.12", "newer": "cog==0.23.1"}
 
 SOURCE = """
+import os
 import sys
 from enum import Enum
 from typing import Any, Dict, Iterator, List, Optional
@@ -91,6 +95,9 @@ class Predictor(BasePredictor):
         print("out")
         print("err", file=sys.stderr)
         return 1
+
+    def parent(self, **inputs):
+        return os.getppid()
 
     def state(self, **inputs):
         self.count += 1
@@ -190,7 +197,7 @@ def reference_pythons(tmp_path_factory):
     return pythons
 
 
-@pytest.fixture(scope="session", params=["drivetrain", "older", "newer"])
+@pytest.fixture(scope="session", params=["drivetrain", *TEMPLATES, "older", "newer"])
 def server(request, tmp_path_factory):
     """A base URL of a server of the fixture project, and which one it is."""
     root = tmp_path_factory.mktemp("project")
@@ -199,13 +206,35 @@ def server(request, tmp_path_factory):
     if request.param == "drivetrain":
         yield from serve_ours(root)
         return
+    if request.param in TEMPLATES:
+        yield from serve_forks(root, TEMPLATES[request.param])
+        return
     python = request.getfixturevalue("reference_pythons")[request.param]
     yield from serve_reference(root, request.param, python)
 
 
-def serve_ours(root):
-    command = [Path(sys.executable).parent / "drivetrain", "serve", "--env", "host", "--port", "0"]
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def serve_forks(root, snapshot):
+    """As ours, with workers that are forked from a template; what it is to import is learnt first."""
+    cache = root.parent / f"{root.name}-cache"
+    options = ("--snapshot", snapshot), {"DRIVETRAIN_CACHE_DIR": str(cache)}
+    if snapshot == "imports":
+        for _ in serve_ours(root, *options):
+            while not list(cache.glob("imports/*.json")):
+                pass
+    for which, client in serve_ours(root, *options):
+        assert "template" in worker_parent(client), "the worker was not forked"
+        yield which, client
+
+
+def worker_parent(client):
+    """How the worker's parent was started."""
+    parent = ask(client, {"case": "parent"}).json()["output"]
+    return Path(f"/proc/{parent}/cmdline").read_text().split("\0")
+
+
+def serve_ours(root, options=(), variables=None):
+    command = [Path(sys.executable).parent / "drivetrain", "serve", "--env", "host", "--port", "0", *options]
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(variables or {})}
     with subprocess.Popen(command, cwd=root, env=environ, stderr=subprocess.PIPE, text=True) as process:
         base = process.stderr.readline().split()[-1]
         yield from when_ready("drivetrain", base)
