@@ -27,7 +27,6 @@ _SHOWN_TYPES = frozenset({"text/plain", "application/json", "application/pdf"})
 _NEVER_SHOWN = frozenset({"image/svg+xml"})
 
 _SAFE = {
-    "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
