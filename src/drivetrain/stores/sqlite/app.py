@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
+import msgspec
+
+from drivetrain.model.signature import Signature
 from drivetrain.platform.app import App, AppName, Revision, RevisionId
-from drivetrain.stores.codec import pack, unpack_as
+from drivetrain.stores.codec import pack, unpack, unpack_as
 from drivetrain.stores.sqlite.database import Database
 from drivetrain.stores.sqlite.statements import app_statements
+
+_SIGNATURES = ("signature", "train_signature")
 
 
 class SqliteAppStore:
@@ -52,7 +59,7 @@ class SqliteAppStore:
 
     async def put_revision(self, revision: Revision) -> None:
         """Add a revision, or replace the value kept under its id."""
-        row = (revision.id, revision.app.owner, revision.app.name, revision.number, pack(revision))
+        row = (revision.id, revision.app.owner, revision.app.name, revision.number, _pack_revision(revision))
         await self._database.execute(self._sql["put_revision"], row)
 
     async def next_revision_number(self, app: AppName) -> int:
@@ -62,12 +69,12 @@ class SqliteAppStore:
     async def get_revision(self, revision_id: RevisionId) -> Revision | None:
         """A revision by its id."""
         value = await self._value("get_revision", (revision_id,))
-        return None if value is None else unpack_as(Revision, value)
+        return None if value is None else _unpack_revision(value)
 
     async def revisions(self, app: AppName) -> list[Revision]:
         """An app's revisions, newest first."""
         rows = await self._database.fetch(self._sql["revisions"], (app.owner, app.name))
-        return [unpack_as(Revision, value) for (value,) in rows]
+        return [_unpack_revision(value) for (value,) in rows]
 
     async def remove_revision(self, revision_id: RevisionId) -> bool:
         """Forget a revision. Whether there was one."""
@@ -76,3 +83,29 @@ class SqliteAppStore:
     async def _value(self, statement: str, parameters: Sequence[str]) -> Any:
         rows = await self._database.fetch(self._sql[statement], parameters)
         return rows[0][0] if rows else None
+
+
+def _pack_revision(revision: Revision) -> bytes:
+    """Its signatures go in their wire form: their types are a union of dataclasses, which cannot be told apart when they are read."""
+    fields = {field.name: getattr(revision, field.name) for field in dataclasses.fields(Revision)}
+    for name in _SIGNATURES:
+        fields[name] = fields[name].to_wire() if fields[name] is not None else None
+    return pack(fields)
+
+
+def _unpack_revision(data: bytes) -> Revision:
+    fields = unpack(data)
+    for name in _SIGNATURES:
+        fields[name] = Signature.from_wire(fields[name]) if fields.get(name) is not None else None
+    types = _types_of_revision()
+    known = {
+        name: value if name in _SIGNATURES else msgspec.convert(value, types[name])
+        for name, value in fields.items()
+        if name in types
+    }
+    return Revision(**known)
+
+
+@functools.cache
+def _types_of_revision() -> dict[str, Any]:
+    return get_type_hints(Revision)

@@ -6,6 +6,7 @@ A token is a prediction's number and how often it has been claimed. Both only gr
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -34,6 +35,8 @@ from drivetrain.stores.sqlite.database import Database
 from drivetrain.stores.sqlite.delivery import add_delivery
 from drivetrain.stores.sqlite.record import Row, pack_history, pack_request, to_record, to_row, webhook_of
 from drivetrain.stores.sqlite.statements import queue_statements
+
+_TOKEN = re.compile(r"(\d{1,18})\.(\d{1,18})", re.ASCII)
 
 #: Positions are counted no further.
 _FARTHEST = 10_000
@@ -379,8 +382,8 @@ def _token(number: int, claims: int) -> ClaimToken:
 
 
 def _read_token(token: ClaimToken) -> tuple[int, int] | None:
-    number, _, claims = token.partition(".")
-    return (int(number), int(claims)) if number.isdecimal() and claims.isdecimal() else None
+    match = _TOKEN.fullmatch(token)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _claim_columns(claimant: Claimant | None) -> Row:
@@ -394,7 +397,8 @@ def _query_parameters(query: PredictionQuery) -> Row:
     before_at, before_id = query.before or (None, "")
     after_at, after_id = query.after or (None, "")
     return {
-        "owner": query.app.owner if query.app else query.owner,
+        "owner": query.owner,
+        "app_owner": query.app.owner if query.app else None,
         "name": query.app.name if query.app else None,
         "revision": query.revision,
         "mode": query.mode.value if query.mode else None,

@@ -124,7 +124,8 @@ JOIN record ON record.number IN (
     ORDER BY listed.created_at DESC, listed.id DESC
     LIMIT :limit
 )
-WHERE queue.removed = 0 AND (:owner IS NULL OR queue.owner = :owner) AND (:name IS NULL OR queue.name = :name)
+WHERE queue.removed = 0 AND (:owner IS NULL OR queue.owner = :owner)
+    AND (:name IS NULL OR (queue.owner = :app_owner AND queue.name = :name))
 ORDER BY record.created_at DESC, record.id DESC
 LIMIT :limit
 
@@ -146,7 +147,8 @@ JOIN record ON record.number IN (
     ORDER BY listed.created_at, listed.id
     LIMIT :limit
 )
-WHERE queue.removed = 0 AND (:owner IS NULL OR queue.owner = :owner) AND (:name IS NULL OR queue.name = :name)
+WHERE queue.removed = 0 AND (:owner IS NULL OR queue.owner = :owner)
+    AND (:name IS NULL OR (queue.owner = :app_owner AND queue.name = :name))
 ORDER BY record.created_at, record.id
 LIMIT :limit
 
