@@ -35,13 +35,32 @@ Options:
   -h, --help     Show this message and exit.
 
 Commands:
-  init    Write a new project that runs as it is.
-  run     Run a prediction.
-  serve   Serve predictions over HTTP.
-  exec    Run a command inside the project's environment.
-  train   Run a training.
-  doctor  Look a project over, and mend what can be mended.
-  debug   Show how the project is understood.
+  init         Write a new project that runs as it is.
+  run          Run a prediction.
+  serve        Serve predictions over HTTP.
+  exec         Run a command inside the project's environment.
+  train        Run a training.
+  build        Build an image.
+  push         Build an image and send it to a registry.
+  pull         Bring an image here from a registry.
+  inspect      Show what an image is.
+  login        Keep credentials for a registry.
+  up           Start a platform on this machine.
+  down         Stop the platform on this machine.
+  deploy       Deploy a project to a platform.
+  call         Run a prediction of an app on a platform.
+  apps         List the apps of a platform.
+  runners      List, or stop, the runners of a platform.
+  predictions  List, show and cancel predictions on a platform.
+  logs         Show what an app's runners write outside of predictions.
+  queue        Show what waits and runs on a platform.
+  secrets      Keep secrets for apps on a platform.
+  keys         Make and revoke API keys of a platform.
+  scale        Change how an app on a platform scales.
+  rollback     Let an earlier revision of an app answer again.
+  rm           Remove an app from a platform.
+  doctor       Look a project over, and mend what can be mended.
+  debug        Show how the project is understood.
 """
 
 

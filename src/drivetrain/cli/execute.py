@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from drivetrain.cli.image_words import ImageFlags, image_among, image_options
 from drivetrain.cli.opening import open_project
 from drivetrain.cli.options import container_options, project_options
 from drivetrain.cli.terminal import Terminal
@@ -23,18 +24,24 @@ from drivetrain.serving.launch import process_variables
 )
 @click.argument("arguments", nargs=-1, required=True, metavar="COMMAND [ARGUMENT]...", type=click.UNPROCESSED)
 @click.option("-p", "--publish", "ports", multiple=True, metavar="PORT", hidden=True)
+@click.option("--image", metavar="IMAGE", help="Run it in a container of an image instead of the project's environment.")
 @project_options
 @container_options
+@image_options
 @click.pass_obj
 def command(
     terminal: Terminal,
     arguments: tuple[str, ...],
     ports: tuple[str, ...],
+    image: str | None,
     config_name: str | None,
     variables: tuple[str, ...],
     realisation: str,
+    engine: str,
+    gpus: str | None,
+    platform: str | None,
 ) -> None:
-    """Run a command inside the environment of the project in this directory.
+    """Run a command inside the environment of the project in this directory, or in an image.
 
     It runs in the working directory, with this terminal, and its exit status is the command's. Options of
     exec itself come before the command.
@@ -42,7 +49,14 @@ def command(
     \b
         drivetrain exec python scripts/convert.py --half
         drivetrain exec pip list
+        drivetrain exec --image registry.example.com/team/model python -V
     """
+    flags = ImageFlags(engine=engine, gpus=gpus, platform=platform)
+    if image is not None:
+        from drivetrain.cli.image_running import become, prepare, terminal_flags
+
+        become(prepare(image, flags, terminal, variables=variables, ports=ports, arguments=arguments), *terminal_flags())
+    image_among((), flags, terminal, command="exec")
     if ports:
         terminal.note("--publish has no meaning without a container: the command's ports are this machine's")
     opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)

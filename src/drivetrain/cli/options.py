@@ -32,8 +32,10 @@ CONTAINER_OPTIONS = (
 
 def container_options(command: Command) -> Command:
     """Accept Cog's container options; each says on use why it does nothing."""
+    meant = {name for parameter in getattr(command, "__click_params__", ()) for name in parameter.opts}
     for name, takes_value, reason in reversed(CONTAINER_OPTIONS):
-        command = _ignored_option(name, takes_value, reason)(command)
+        if name not in meant:  # with an image it has a meaning
+            command = _ignored_option(name, takes_value, reason)(command)
     return command
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
+from drivetrain.cli.image_words import ImageFlags, image_among, image_options
 from drivetrain.cli.opening import open_project
 from drivetrain.cli.options import container_options, project_options
 from drivetrain.cli.prediction import Inputs, Order, carry_out
 from drivetrain.cli.target import target_path
 from drivetrain.cli.terminal import Terminal
-from drivetrain.model.errors import Misuse
 from drivetrain.model.project import Mode
 
 #: Value of ``--json`` when it was given without one: print JSON, take no inputs from it.
@@ -20,7 +20,7 @@ _BARE = "\0"
 
 
 @click.command(name="run", short_help="Run a prediction.")
-@click.argument("stray", nargs=-1, metavar="")
+@click.argument("words", nargs=-1, metavar="[IMAGE]")
 @click.option(
     "-i",
     "--input",
@@ -59,10 +59,11 @@ _BARE = "\0"
 )
 @project_options
 @container_options
+@image_options
 @click.pass_obj
 def command(
     terminal: Terminal,
-    stray: tuple[str, ...],
+    words: tuple[str, ...],
     texts: tuple[str, ...],
     json_source: str | None,
     batch: Path | None,
@@ -72,24 +73,24 @@ def command(
     config_name: str | None,
     variables: tuple[str, ...],
     realisation: str,
+    engine: str,
+    gpus: str | None,
+    platform: str | None,
 ) -> int:
-    """Run a prediction of the project in this directory.
+    """Run a prediction of the project in this directory, or of an image.
 
-    The project's environment is made on the first run. The result goes to stdout, logs go to stderr.
-    "predict", the older name of this command in Cog, works as well.
+    The project's environment is made on the first run. An image, which drivetrain or Cog has built, runs in
+    docker or podman. The result goes to stdout, logs go to stderr. "predict", the older name of this command in Cog, works as well.
 
     \b
         drivetrain run -i prompt="a horse"
         drivetrain run -i image=@photo.jpg -o sketch.png
         drivetrain run --batch prompts.jsonl > results.jsonl
+        drivetrain run registry.example.com/team/model -i prompt="a horse"
     """
-    if stray:
-        raise Misuse(
-            f"run takes no '{stray[0]}': it runs the project in this directory",
-            hint=f"to run a command in the project's environment: drivetrain exec {' '.join(stray)}",
-        )
+    flags = ImageFlags(engine=engine, gpus=gpus, platform=platform)
+    image = image_among(words, flags, terminal)
     path = target_path(target)
-    opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
     order = Order(
         mode=Mode.PREDICT,
         inputs=_inputs(texts, json_source, batch),
@@ -98,6 +99,11 @@ def command(
         is_batch=batch is not None,
         setup_timeout=timedelta(seconds=setup_timeout),
     )
+    if image is not None:
+        from drivetrain.cli.image_running import carry_out as carry_out_in_container
+
+        return carry_out_in_container(image, order, flags, variables, terminal)
+    opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
     return carry_out(opening, order, terminal)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drivetrain.cli.image_words import ImageFlags, image_among, image_options
 from drivetrain.cli.opening import Opening, open_project
 from drivetrain.cli.options import container_options, project_options
 from drivetrain.cli.terminal import Terminal
@@ -23,6 +24,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(name="serve", short_help="Serve predictions over HTTP.")
+@click.argument("words", nargs=-1, metavar="[IMAGE]")
 @click.option(
     "-p",
     "--port",
@@ -119,9 +121,11 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option("--threads", type=int, hidden=True, help="Accepted for Cog's server module and ignored.")
 @project_options
 @container_options
+@image_options
 @click.pass_obj
 def command(
     terminal: Terminal,
+    words: tuple[str, ...],
     port: int,
     host: str,
     workers: int,
@@ -143,15 +147,24 @@ def command(
     config_name: str | None,
     variables: tuple[str, ...],
     realisation: str,
+    engine: str,
+    gpus: str | None,
+    platform: str | None,
 ) -> int:
-    """Serve the project in this directory over HTTP, as a Cog image would.
+    """Serve the project in this directory, or an image, over HTTP.
 
     The first Ctrl-C lets predictions that run finish, a second one does not wait for them.
 
     \b
         drivetrain serve
         curl -s localhost:8393/predictions -H 'Content-Type: application/json' -d '{"input": {"prompt": "a horse"}}'
+        drivetrain serve registry.example.com/team/model
     """
+    flags = ImageFlags(engine=engine, gpus=gpus, platform=platform)
+    if (image := image_among(words, flags, terminal, command="serve")) is not None:
+        from drivetrain.cli.image_running import serve_image
+
+        return serve_image(image, flags, click.get_current_context(), terminal)
     from drivetrain.serving.http.listening import bind
 
     opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import click
 
+from drivetrain.cli.image_words import ImageFlags, image_among, image_options
 from drivetrain.cli.opening import open_project
 from drivetrain.cli.options import container_options, project_options
 from drivetrain.cli.prediction import Inputs, Order, carry_out
@@ -15,6 +16,7 @@ from drivetrain.model.project import Mode
 
 
 @click.command(name="train", short_help="Run a training.")
+@click.argument("words", nargs=-1, metavar="[IMAGE]")
 @click.option(
     "-i",
     "--input",
@@ -37,9 +39,11 @@ from drivetrain.model.project import Mode
 )
 @project_options
 @container_options
+@image_options
 @click.pass_obj
 def command(
     terminal: Terminal,
+    words: tuple[str, ...],
     texts: tuple[str, ...],
     target: str,
     as_json: bool,
@@ -47,8 +51,11 @@ def command(
     config_name: str | None,
     variables: tuple[str, ...],
     realisation: str,
+    engine: str,
+    gpus: str | None,
+    platform: str | None,
 ) -> int:
-    """Run the training of the project in this directory, what its config names under "train".
+    """Run the training of the project in this directory, what its config names under "train", or that of an image.
 
     The weights, or whatever else it returns, go to the path given with -o; logs go to stderr.
 
@@ -57,8 +64,9 @@ def command(
     """
     from drivetrain.cli.inputs import split_inputs
 
+    flags = ImageFlags(engine=engine, gpus=gpus, platform=platform)
+    image = image_among(words, flags, terminal, command="train")
     path = target_path(target)
-    opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
     order = Order(
         mode=Mode.TRAIN,
         inputs=[Inputs(split_inputs(texts), {})],
@@ -67,4 +75,9 @@ def command(
         is_batch=False,
         setup_timeout=timedelta(seconds=setup_timeout),
     )
+    if image is not None:
+        from drivetrain.cli.image_running import carry_out as carry_out_in_container
+
+        return carry_out_in_container(image, order, flags, variables, terminal)
+    opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
     return carry_out(opening, order, terminal)

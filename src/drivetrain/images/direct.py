@@ -182,13 +182,18 @@ class DirectBuild:
             distributions = stage.distributions(layout.MODEL)
             layers = self._world_layers(python)
             layers += self._package_layers(distributions, "model")
-            if self._options.precompiles and distributions:
-                self._progress.step("Compiling the packages to bytecode")
-                if stage.precompile() and (compiled := stage.compiled(layout.MODEL)):
-                    layers.append(self._write(compiled, "bytecode of the packages"))
+            layers += self._bytecode(stage, layout.MODEL, "bytecode of the packages")
         packages = tuple(one.package for one in distributions)
         self._remember_packages(key, layers, packages)
         return layers, packages
+
+    def _bytecode(self, stage: Staging, world: str, title: str) -> list[Layer]:
+        """A layer of its own: what it holds depends on the interpreter that is here, what the others hold does not."""
+        if not self._options.precompiles or not stage.directory.exists():
+            return []
+        self._progress.step("Compiling to bytecode")
+        compiled = stage.compiled(world) if stage.precompile(world) else []
+        return [self._write(compiled, title)] if compiled else []
 
     def _install(self, stage: Staging) -> None:
         """As in an environment on this host: what was always there, what the project names, what came along with Cog."""
@@ -231,7 +236,8 @@ class DirectBuild:
         """Layers of our own world."""
         target = Target(platform=self._plan.platform, python=python.version, musl=python.musl)
         lines, pins = requirements(), constraints()
-        key = _key([_FORMAT, "server", target.uv_platform, python.version, lines, pins, self._options.compression.value])
+        options = [self._options.compression.value, self._options.precompiles]
+        key = _key([_FORMAT, "server", target.uv_platform, python.version, lines, pins, *options])
         known = self._known_packages(key)
         if known is None:
             self._progress.step("Fetching what the server needs")
@@ -242,11 +248,30 @@ class DirectBuild:
                 stage.check_wheels()
                 distributions = stage.distributions(layout.SERVER)
                 layers = self._package_layers(distributions, "server")
+                layers += self._bytecode(stage, layout.SERVER, "bytecode of the server's packages")
             packages = tuple(one.package for one in distributions)
             self._remember_packages(key, layers, packages)
             known = layers, packages
-        own = [*server_files(python.version), *self._certificates()]
-        return [*known[0], self._cached_layer(own, f"drivetrain {__version__}")]
+        return [*known[0], *self._own(target)]
+
+    def _own(self, target: Target) -> list[Layer]:
+        """drivetrain itself, and its bytecode."""
+        entries = list(server_files(target.python))
+        options = [str(target.platform), self._options.compression.value, self._options.precompiles, self._options.certificates]
+        key = _key([_FORMAT, "own", __version__, *options], _content(entries))
+        if (known := self._known_packages(key)) is not None:
+            return known[0]
+        layers = [self._write([*entries, *self._certificates()], f"drivetrain {__version__}")]
+        with staging(self._store.directory, target, self._settings, self._progress) as stage:
+            packages = layout.inner(layout.site_packages(layout.SERVER, target.python))
+            for entry in entries:
+                if entry.source is not None and entry.name.startswith(packages):
+                    path = stage.directory / Path(entry.name).relative_to(packages)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(entry.source, path)
+            layers += self._bytecode(stage, layout.SERVER, f"bytecode of drivetrain {__version__}")
+        self._remember_packages(key, layers, ())
+        return layers
 
     def _install_server(self, stage: Staging, lines: Sequence[str], pins: Sequence[str]) -> DrivetrainError | None:
         stage.directory.mkdir(parents=True)
@@ -324,11 +349,6 @@ class DirectBuild:
 
     def _write(self, entries: Iterable[Entry], title: str) -> Layer:
         return write_layer(entries, self._store, compression=self._options.compression, made_by=title)
-
-    def _cached_layer(self, entries: Sequence[Entry], title: str) -> Layer:
-        """A layer of files that are few enough to be hashed each time."""
-        key = _key([_FORMAT, title, self._options.compression.value], _content(entries))
-        return self._made_before(key) or self._note(key, self._write(entries, title))
 
     def _made_before(self, key: str) -> Layer | None:
         known = self._store.recall(f"layer-{key}")

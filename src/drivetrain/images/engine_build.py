@@ -225,6 +225,8 @@ class EngineBuild:
             flags += ["--progress", "plain"]
         else:
             flags += ["--layers", "--format", "oci"]
+            if parse_reference(self._plan.base).is_local or self._transfers.options.insecure:
+                flags.append("--tls-verify=false")  # for the base; nothing else is fetched by the engine itself
         if not self._options.uses_cache:
             flags.append("--no-cache")
         command = self._engine.command(*flags, str(context))

@@ -159,14 +159,14 @@ class Staging:
                 return interpreter.path
         return Path(sys.executable)
 
-    def precompile(self) -> bool:
-        """Compile what is here to bytecode; whether there is an interpreter here that can."""
+    def precompile(self, world: str) -> bool:
+        """Compile what is here to bytecode, for one of the worlds; whether there is an interpreter here that can."""
         python = self._builder()
         if python == Path(sys.executable) and ".".join(map(str, sys.version_info[:2])) != self._target.python:
             return False
         import subprocess
 
-        destination = layout.site_packages(layout.MODEL, self._target.python)
+        destination = layout.site_packages(world, self._target.python)
         subprocess.run(
             # A hash in place of a time, and one that is not looked at: the files of an image do not change.
             [
