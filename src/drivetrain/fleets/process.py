@@ -193,8 +193,14 @@ class ProcessFleet:
         return f"{self._mark}-{number}"
 
     async def _make_workplace(self, order: RunnerOrder, number: int) -> Workplace:
+        directory = self._directory / str(number)
+        making = asyncio.ensure_future(asyncio.to_thread(_make_directories, directory, order))
         try:
-            return await asyncio.to_thread(_make_directories, self._directory / str(number), order)
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            await asyncio.gather(making, return_exceptions=True)  # a thread cannot be stopped; what it still makes is removed
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
         except (OSError, shutil.Error) as error:
             raise OutsideFailed(
                 f"cannot make the directories of a runner of '{order.app}': {error}", hint=f"is there room in '{self._directory}'?"
@@ -223,7 +229,11 @@ class ProcessFleet:
             raise
         self._processes.add(process)
         process.ended.add_done_callback(lambda _: self._processes.discard(process))
-        await process.order(order)
+        try:
+            await process.order(order)
+        except BaseException:
+            process.kill(was_asked=True)
+            raise
         return process
 
 

@@ -71,7 +71,7 @@ class RunnerTemplate:
             await self._process.aclose()
 
 
-class _TemplateGone(Exception):
+class _TemplateGone(Exception):  # noqa: N818 (what has happened to it)
     """The template process has ended, or is ending."""
 
 
