@@ -69,6 +69,7 @@ class DispatchHooks:
         changed: A runner has taken or ended a prediction.
         unwell: A runner is no good any more and must be ended now, and why.
         trained: Makes a training's output a revision of its destination. The one that is awaited, and may raise.
+        began: An attempt has begun, of which no event has come yet.
         ended: A prediction has ended.
     """
 
@@ -76,7 +77,8 @@ class DispatchHooks:
     changed: Callable[[], None]
     unwell: Callable[[LiveRunner, str], None]
     trained: Callable[[Submission, Any], Awaitable[object]]
-    ended: Callable[[], None]
+    began: Callable[[Live], None]
+    ended: Callable[[PredictionId], None]
 
 
 class Dispatcher:
@@ -192,6 +194,7 @@ class Dispatcher:
         if live is not None and not live.is_ended:
             status = Status.CANCELED if failure is None else Status.FAILED
             live.apply(Completed(status=status, at=self._clock.now(), failure=failure))
+        self._hooks.ended(prediction_id)
 
     def _wait_for_slot(self, submission: Submission) -> None:
         self._may_wait.add(submission.revision)
@@ -237,6 +240,7 @@ class Dispatcher:
         submission = claim.record.submission
         with self._hub.using(submission, streams=self.streams(submission)) as live:
             live.begin(claim.record.attempts)
+            self._hooks.began(live)
             for sentence in claim.record.history:
                 live.apply(Log(source=Source.STDERR, data=f"{sentence}\n"))
             problem: Exception | None = None
@@ -359,7 +363,7 @@ class Dispatcher:
         self._to_cancel.discard(prediction_id)
         if held:
             live.apply(completed)
-            self._hooks.ended()
+            self._hooks.ended(prediction_id)
         else:
             _log.warning("prediction %s was given to somebody else, and this end of it is dropped", prediction_id)
 

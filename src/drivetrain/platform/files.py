@@ -166,3 +166,6 @@ class FileStore(Protocol):
 
     async def sweep(self, *, now: datetime, limit: int = 1000) -> int:
         """Delete files that have expired, and what a crash left half-written; how many."""
+
+    async def aclose(self) -> None:
+        """Give up what it holds. May be called twice."""

@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterator
 
 from drivetrain.model.errors import OutsideFailed
-from drivetrain.model.prediction import Completed, Event
+from drivetrain.model.prediction import PredictionId
 from drivetrain.platform.access import Caller
 from drivetrain.platform.clock import Clock
-from drivetrain.platform.hub import Live
 from drivetrain.platform.rate_limit import SlidingLimit
 
 
@@ -34,7 +33,8 @@ class Limits:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._created: dict[str, SlidingLimit] = {}
-        self._under_way: dict[str, int] = {}
+        self._under_way: dict[str, set[PredictionId]] = {}
+        self._key_of: dict[PredictionId, str] = {}
 
     @contextlib.contextmanager
     def admitted(self, caller: Caller) -> Iterator[None]:
@@ -47,7 +47,7 @@ class Limits:
         if key is None:
             yield
             return
-        if key.concurrency is not None and self._under_way.get(key.id, 0) >= key.concurrency:
+        if key.concurrency is not None and len(self._under_way.get(key.id, ())) >= key.concurrency:
             raise LimitExceeded(f"{key.concurrency} predictions of this key are under way, which is its limit", 1)
         limit = None
         if key.requests_per_minute is not None:
@@ -64,18 +64,14 @@ class Limits:
                 limit.give_back()
             raise
 
-    def follow(self, caller: Caller, live: Live) -> None:
-        """Count an accepted prediction as under way until its end."""
-        key = caller.key
-        if key is None or key.concurrency is None:
-            return
-        self._under_way[key.id] = self._under_way.get(key.id, 0) + 1
-        key_id = key.id
+    def accepted(self, caller: Caller, prediction_id: PredictionId) -> None:
+        """Count a prediction as under way until its end."""
+        if caller.key is not None and caller.key.concurrency is not None:
+            self._under_way.setdefault(caller.key.id, set()).add(prediction_id)
+            self._key_of[prediction_id] = caller.key.id
 
-        def see(_live: Live, event: Event | None) -> None:
-            if isinstance(event, Completed):
-                self._under_way[key_id] -= 1
-                if not self._under_way[key_id]:
-                    del self._under_way[key_id]
-
-        live.watch(see)
+    def ended(self, prediction_id: PredictionId) -> None:
+        """A prediction has ended. May be called twice, and for any."""
+        key_id = self._key_of.pop(prediction_id, None)
+        if key_id is not None:
+            self._under_way[key_id].discard(prediction_id)

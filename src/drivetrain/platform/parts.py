@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from drivetrain.model.prediction import PredictionId
 from drivetrain.platform.catalog import Catalog
 from drivetrain.platform.clock import Clock
 from drivetrain.platform.deploying import DeployPorts
@@ -30,7 +32,8 @@ from drivetrain.platform.sources import Sources
 from drivetrain.platform.store import Store
 from drivetrain.platform.submission import Submissions
 from drivetrain.platform.tasks import Tasks
-from drivetrain.platform.webhooks import Webhooks
+from drivetrain.platform.webhooks import Render, WebhookPorts, Webhooks
+from drivetrain.serving.outgoing import Outgoing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,10 @@ class Adapters:
     Attributes:
         directory: Where the platform keeps what is not in the store: sources, data, logs.
         internal_url: Where runners reach the platform.
-        random: Decides between revisions that share an app's requests.
+        random: Decides between revisions that share an app's requests, and spreads what is tried again.
+        random_bytes: For secrets.
+        outgoing: Whom the platform may talk to by itself.
+        renders: By gateway, what makes the bodies of webhooks.
     """
 
     store: Store
@@ -50,6 +56,9 @@ class Adapters:
     clock: Clock
     ids: Ids
     random: Random
+    random_bytes: Callable[[int], bytes]
+    outgoing: Outgoing
+    renders: Mapping[str, Render]
     directory: Path
     internal_url: str
 
@@ -57,19 +66,30 @@ class Adapters:
 class Parts:
     """Everything inside a platform. Only ``Platform`` reaches in."""
 
-    def __init__(self, adapters: Adapters, options: PlatformOptions, webhooks: Webhooks) -> None:
+    def __init__(self, adapters: Adapters, options: PlatformOptions) -> None:
         self.options = options
         self.store = adapters.store
         self.files = adapters.files
         self.vault = adapters.vault
         self.clock = adapters.clock
         self.ids = adapters.ids
-        self.webhooks = webhooks
+        self.webhooks = Webhooks(
+            WebhookPorts(
+                store=adapters.store,
+                vault=adapters.vault,
+                clock=adapters.clock,
+                outgoing=adapters.outgoing,
+                renders=adapters.renders,
+                random=adapters.random,
+                random_bytes=adapters.random_bytes,
+            )
+        )
         self.catalog = Catalog(adapters.store.apps)
         self.keyring = Keyring(adapters.store.keys, adapters.clock)
         self.limits = Limits(adapters.clock)
         self.hub = Hub()
         self.runners = Runners()
+        self._outgoing = adapters.outgoing
         self.gate = RunnerGate(adapters.internal_url, adapters.files, adapters.clock, adapters.ids, options)
         self.logs = RunnerLogs(adapters.directory / "logs", options.runner_log_bytes, adapters.clock)
         sources = Sources(adapters.directory / "sources", adapters.directory / "data", options.archive_bytes)
@@ -106,7 +126,8 @@ class Parts:
                 changed=self.scaling.wake_soon,
                 unwell=self._end_unwell,
                 trained=self._publish,
-                ended=webhooks.wake,
+                began=self.webhooks.follow,
+                ended=self._ended,
             ),
         )
         self.deployments = Deployments(
@@ -125,11 +146,9 @@ class Parts:
         self.fleet = adapters.fleet
         self._housekeeping = Housekeeping(adapters.store, adapters.files, adapters.clock, options)
         self._tasks = Tasks()
-        self._is_started = False
 
     async def start(self) -> None:
         """Read the state and set the loops going."""
-        self._is_started = True
         await self.catalog.load()
         await self.keyring.load()
         await self.deployments.start()
@@ -146,18 +165,21 @@ class Parts:
         self._tasks.spawn_loop(self._housekeeping.round, "housekeeping")
 
     async def stop(self) -> None:
-        """Let what runs end within the grace, then end everything. May be called twice."""
-        if not self._is_started:
-            return
-        self._is_started = False
+        """Let what runs end within the grace, then end and close everything. May be called twice, and without a start."""
         await self.deployments.stop()
         await self.dispatcher.stop(self.options.stop_grace)
         await self.scaling.stop()
         await self.webhooks.stop()
-        await self.fleet.aclose()
         await self._tasks.aclose()
+        await self.fleet.aclose()
         await self.logs.flush()
+        await self._outgoing.aclose()
+        await self.files.aclose()
         await self.store.close()
+
+    def _ended(self, prediction_id: PredictionId) -> None:
+        self.limits.ended(prediction_id)
+        self.webhooks.wake()
 
     async def _publish(self, submission: Submission, output: Any) -> None:
         await self.deployments.publish(submission, output)

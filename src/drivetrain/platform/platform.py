@@ -16,6 +16,7 @@ from drivetrain.platform.delivery import Delivery, DeliveryId, DeliveryState
 from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder
 from drivetrain.platform.files import FileId, NewFile, Origin, StoredFile
 from drivetrain.platform.fleet import Capacity, RunnerId
+from drivetrain.platform.gate import RunnerFiles
 from drivetrain.platform.hub import Live, Numbered
 from drivetrain.platform.key import ApiKey, AuditLine, Scope, digest_of, new_key
 from drivetrain.platform.parts import Parts
@@ -136,8 +137,7 @@ class Platform:
             app = self.catalog.app(submission.app)
             submitted = await parts.dispatcher.submit(submission, queue_limit=app.scaling.queue_limit)
             if submitted.is_new:
-                parts.limits.follow(caller, live)
-                parts.webhooks.follow(live)
+                parts.limits.accepted(caller, submission.id)
                 if wait is not None:
                     await self._end_of(live, wait)
                 return self._view(submitted.record, live)
@@ -377,6 +377,14 @@ class Platform:
         """What an app's runners write outside of predictions: the latest lines, then, if it ``follows``, whatever comes."""
         self._require_owned(caller, self.catalog.app(name).name.owner)
         return self._parts.logs.read(name, follows=follows, lines=lines)
+
+    def runner_files(self, token: str) -> RunnerFiles:
+        """The files of the runner whose URL holds this token, which is the right to them.
+
+        Raises:
+            NotFound: Nobody's, or nobody's any more.
+        """
+        return self._parts.gate.find(token)
 
     # Secrets
 

@@ -25,7 +25,7 @@ from drivetrain.platform.gate import RunnerFiles, RunnerGate
 from drivetrain.platform.ids import Ids
 from drivetrain.platform.logs import RunnerLogs
 from drivetrain.platform.options import PlatformOptions
-from drivetrain.platform.placement import Held, Placement, Wanted, place
+from drivetrain.platform.placement import Held, Placement, Situation, Wanted, place
 from drivetrain.platform.queue import Load, QueueStore
 from drivetrain.platform.runners import LiveRunner, Runners, RunnerState
 from drivetrain.platform.secret import SecretStore, Vault
@@ -102,6 +102,7 @@ class Scaling:
         self._history: dict[RevisionId, _History] = {}
         self._released_at: dict[AppName, datetime] = {}
         self._held: dict[AppName, int] = {}
+        self._placed_at: dict[AppName, datetime] = {}
         self._dispatcher: Dispatcher | None = None
         self._is_stopping = False
         self._soon: asyncio.TimerHandle | None = None
@@ -160,12 +161,11 @@ class Scaling:
             SetupFailed: It did not become ready.
         """
         app = self._ports.catalog.app(revision.app)
-        placement = self._place([self._wanted(app, Start(revision=revision.id, urgent=True), {})])
-        if not placement.grants:
-            reason = next(iter(placement.refusals.values())).sentence
-            hint = "'--strategy recreate' ends the old runners first" if self._ports.runners else None
-            raise NoRoom(f"a runner of '{app.name}' cannot be placed: {reason}", hint=hint)
-        live = self._new_runner(app, revision, next(iter(placement.grants.values())), is_proof=True)
+        placement = self._place([self._wanted(app, Start(revision=revision.id, urgent=True), None)])
+        if refusal := placement.refusals.get(0):
+            hint = "'--strategy recreate' ends the old runners first" if len(self._ports.runners) else None
+            raise NoRoom(f"a runner of '{app.name}' cannot be placed: {refusal.sentence}", hint=hint)
+        live = self._new_runner(app, revision, placement.grants[0], is_proof=True)
         try:
             await self._bring_up(live, app, revision, log)
         except BaseException:
@@ -217,13 +217,14 @@ class Scaling:
                 continue
             self._carry_out(decision)
             if name not in self._held:
-                wanted += [self._wanted(app, action, loads) for action in decision.actions if isinstance(action, Start)]
+                starts = [action for action in decision.actions if isinstance(action, Start)]
+                wanted += [self._wanted(app, start, loads.get(start.revision)) for start in starts]
             if decision.held_back:
                 reasons[name] = next(iter(decision.held_back.values()))
-        reasons |= self._start_placed(wanted, now)
-        self.unplaced = reasons
-        moments = [decision.look_again_at for decision in decisions.values() if decision.look_again_at is not None]
-        sleep = min((*(moment - now for moment in moments), _LONGEST_SLEEP))
+        placement = self._start_placed(wanted)
+        self.unplaced = {**reasons, **{wanted[number].app: refusal.sentence for number, refusal in placement.refusals.items()}}
+        moments = [*(decision.look_again_at for decision in decisions.values()), placement.look_again_at]
+        sleep = min((*(moment - now for moment in moments if moment is not None), _LONGEST_SLEEP))
         await asyncio.sleep(_SHORTEST_SLEEP_SECONDS)
         await self._signal.wait(max(0.0, sleep.total_seconds()))
 
@@ -263,50 +264,49 @@ class Scaling:
 
     # Placing
 
-    def _wanted(self, app: App, start: Start, loads: Mapping[RevisionId, Load]) -> Wanted:
-        load = loads.get(start.revision)
+    @staticmethod
+    def _wanted(app: App, start: Start, load: Load | None) -> Wanted:
         return Wanted(
             app=app.name,
             revision=start.revision,
             resources=app.resources,
             urgent=start.urgent,
-            demand=(load.waiting + load.running) if load is not None else 0,
             waiting_since=load.oldest_waiting_at if load is not None else None,
         )
 
     def _place(self, wanted: list[Wanted]) -> Placement:
-        held = [
-            Held(runner=runner.id, app=runner.app, grant=runner.grant, can_leave=self._can_leave(runner))
-            for runner in self._ports.runners
-        ]
-        return place(self._ports.fleet.capacity, held, wanted)
+        situation = Situation(
+            capacity=self._ports.fleet.capacity,
+            held=[_held(runner) for runner in self._ports.runners],
+            minimums={app.name: app.scaling.min_runners for app in self._ports.catalog.apps()},
+            placed_at=self._placed_at,
+        )
+        return place(situation, wanted, self._ports.clock.steady())
 
-    def _can_leave(self, runner: LiveRunner) -> bool:
-        """Whether it only waits out its time: it is idle, and its app would not miss it."""
-        if runner.state is not RunnerState.READY or not runner.is_idle or runner.is_proof:
-            return False
-        app = self._ports.catalog.find_app(runner.app)
-        ready = sum(1 for each in self._ports.runners if each.app == runner.app and each.state is RunnerState.READY)
-        return app is None or ready > app.scaling.min_runners
-
-    def _start_placed(self, wanted: list[Wanted], now: datetime) -> dict[AppName, str]:
-        """Start what has room; for the rest, why not."""
-        if not wanted or self._is_stopping:
-            return {}
+    def _start_placed(self, wanted: list[Wanted]) -> Placement:
+        """Start what there is room for, and let others make room for the rest."""
+        if self._is_stopping:
+            return Placement()
         placement = self._place(wanted)
         for number, grant in placement.grants.items():
-            each = wanted[number]
-            app, revision = self._ports.catalog.find_app(each.app), self._ports.catalog.find_revision(each.revision)
-            if app is not None and revision is not None:
-                live = self._new_runner(app, revision, grant)
-                self._tasks.spawn(self._try_to_bring_up(live, app, revision), f"starting runner {live.id}")
-        for runner_id in placement.to_stop:
-            if (runner := self._ports.runners.find(runner_id)) is not None and runner.is_idle:
-                self.end(runner, now=True, reason="another app needs its place")
+            self._start_one(wanted[number], grant)
+        for runner_id in (*placement.to_stop, *placement.to_drain):
+            runner = self._ports.runners.find(runner_id)
+            if runner is not None and (runner.is_idle or runner_id in placement.to_drain):
+                self.end(runner, now=runner.is_idle, reason="another app needs its place")
         for number, refusal in placement.refusals.items():
             if refusal.is_impossible:
-                self._of(wanted[number].revision).impossible_at = now
-        return {wanted[number].app: refusal.sentence for number, refusal in placement.refusals.items()}
+                self._of(wanted[number].revision).impossible_at = self._ports.clock.steady()
+        return placement
+
+    def _start_one(self, wanted: Wanted, grant: Grant) -> None:
+        app = self._ports.catalog.find_app(wanted.app)
+        revision = self._ports.catalog.find_revision(wanted.revision)
+        if app is None or revision is None:
+            return
+        self._placed_at[app.name] = self._ports.clock.steady()
+        live = self._new_runner(app, revision, grant)
+        self._tasks.spawn(self._try_to_bring_up(live, app, revision), f"starting runner {live.id}")
 
     # The life of a runner
 
@@ -430,18 +430,35 @@ class Scaling:
         return self._history.setdefault(revision, _History())
 
 
+_STATES = {RunnerState.STARTING: autoscaling.RunnerState.STARTING, RunnerState.READY: autoscaling.RunnerState.READY}
+
+
+def _held(runner: LiveRunner) -> Held:
+    return Held(
+        runner=runner.id,
+        app=runner.app,
+        revision=runner.revision,
+        grant=runner.grant,
+        # One that proves a revision is somebody's deployment, and not to be told to make room.
+        state=autoscaling.RunnerState.STARTING if runner.is_proof else _state(runner),
+        busy=len(runner.busy) + runner.reserved,
+        ready_at=runner.ready_at,
+        idle_since=runner.idle_since,
+    )
+
+
 def _facts(runner: LiveRunner) -> RunnerFacts:
-    state = {
-        RunnerState.STARTING: autoscaling.RunnerState.STARTING,
-        RunnerState.READY: autoscaling.RunnerState.READY,
-    }.get(runner.state, autoscaling.RunnerState.DRAINING)
     return RunnerFacts(
         id=runner.id,
         revision=runner.revision,
-        state=state,
+        state=_state(runner),
         busy=len(runner.busy) + runner.reserved,
         ready_at=runner.ready_at,
         started_at=runner.started_at,
         idle_since=runner.idle_since,
         ever_served=runner.served > 0 or runner.has_proved,
     )
+
+
+def _state(runner: LiveRunner) -> autoscaling.RunnerState:
+    return _STATES.get(runner.state, autoscaling.RunnerState.DRAINING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -64,6 +65,7 @@ class WebhookSender:
         signature = signature_headers(await self._secrets(), message_id=message.id, sent_at=now, body=message.body)
         headers = {"User-Agent": f"drivetrain/{__version__}", **message.headers, **signature, "Content-Type": "application/json"}
         try:
+            _ = urllib.parse.urlsplit(message.url).port  # raises where the client would fail in strange ways
             with anyio.fail_after(_ANSWER_SECONDS):
                 return await self._post(message, headers, now)
         except TimeoutError:

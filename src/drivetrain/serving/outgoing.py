@@ -80,5 +80,9 @@ class Outgoing:
         try:
             yield
         finally:
-            if self._client is not None:
-                await self._client.aclose()
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the client, if there is one. May be called twice."""
+        if self._client is not None:
+            await self._client.aclose()

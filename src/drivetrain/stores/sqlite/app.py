@@ -86,7 +86,7 @@ class SqliteAppStore:
 
 
 def _pack_revision(revision: Revision) -> bytes:
-    """Its signatures go in their wire form: their types are a union of dataclasses, which cannot be told apart when they are read."""
+    """Its signatures go in their wire form: types are a union of dataclasses, which could not be told apart when they are read."""
     fields = {field.name: getattr(revision, field.name) for field in dataclasses.fields(Revision)}
     for name in _SIGNATURES:
         fields[name] = fields[name].to_wire() if fields[name] is not None else None
@@ -97,15 +97,12 @@ def _unpack_revision(data: bytes) -> Revision:
     fields = unpack(data)
     for name in _SIGNATURES:
         fields[name] = Signature.from_wire(fields[name]) if fields.get(name) is not None else None
-    types = _types_of_revision()
-    known = {
-        name: value if name in _SIGNATURES else msgspec.convert(value, types[name])
-        for name, value in fields.items()
-        if name in types
-    }
-    return Revision(**known)
+    for name, kind in _plain_fields().items():
+        if name in fields:
+            fields[name] = msgspec.convert(fields[name], kind)
+    return Revision(**fields)
 
 
 @functools.cache
-def _types_of_revision() -> dict[str, Any]:
-    return get_type_hints(Revision)
+def _plain_fields() -> dict[str, Any]:
+    return {name: kind for name, kind in get_type_hints(Revision).items() if name not in _SIGNATURES}
