@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from drivetrain.gateways.http.addresses import Addresses
 from drivetrain.gateways.http.guard import Guard
@@ -19,7 +18,6 @@ from drivetrain.gateways.replicate.site import Site
 from drivetrain.gateways.replicate.table import Entry
 from drivetrain.gateways.replicate.trainings import Trainings
 from drivetrain.platform.platform import Platform
-from drivetrain.platform.view import PredictionView
 
 #: One client appends ``/v1`` to the base URL it is given, the others want it there, and they share the variable for it.
 PREFIXES = ("/v1", "/v1/v1")
@@ -40,14 +38,11 @@ BARE = (
 )
 
 
-def webhook_renderer(platform: Platform, addresses: Addresses) -> Callable[[PredictionView], Awaitable[dict[str, Any]]]:
-    """Makes the bodies of webhooks that were ordered through this gateway."""
-    return Predictions(Site(platform, addresses)).render_webhook
-
-
 def replicate_gateway(guard: Guard, platform: Platform, addresses: Addresses) -> Gateway:
     """The gateway for Replicate's clients."""
-    entries = _entries(Site(platform, addresses))
+    site = Site(platform, addresses)
+    predictions = Predictions(site)
+    entries = _entries(site, predictions)
     paths = [(f"{prefix}{entry.path}", entry) for prefix in PREFIXES for entry in entries]
     paths += [(entry.path, entry) for entry in entries if entry.path.startswith(BARE)]
     return Gateway(
@@ -55,11 +50,12 @@ def replicate_gateway(guard: Guard, platform: Platform, addresses: Addresses) ->
         prefixes=(PREFIXES[0], *BARE),
         routes=[guard.route(path, entry.endpoint, entry.method, admits=entry.admits) for path, entry in paths],
         render_error=render_problem,
+        render_webhook=predictions.render_webhook,
     )
 
 
-def _entries(site: Site) -> Sequence[Entry]:
-    predictions, models = Predictions(site), Models(site)
+def _entries(site: Site, predictions: Predictions) -> Sequence[Entry]:
+    models = Models(site)
     return [
         *predictions.entries(),
         *models.entries(),
