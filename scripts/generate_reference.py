@@ -108,7 +108,12 @@ def _command_sections() -> Iterator[str]:
     for name in COMMANDS:
         command = cli.get_command(parent, name)
         assert command is not None
-        yield f"## `drivetrain {name}`\n\n```\n{_help(_context(command, name, parent))}\n```\n"
+        context = _context(command, name, parent)
+        yield f"## `drivetrain {name}`\n\n```\n{_help(context)}\n```\n"
+        for inner in command.list_commands(context) if isinstance(command, click.Group) else ():
+            subcommand = command.get_command(context, inner)
+            assert subcommand is not None
+            yield f"### `drivetrain {name} {inner}`\n\n```\n{_help(_context(subcommand, inner, context))}\n```\n"
 
 
 def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:

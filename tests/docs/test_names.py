@@ -71,7 +71,8 @@ def command_lines(page):
 
 
 def options_of(command):
-    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"-h", "--help"}
+    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"-h", "--help"}
+    return own.union(*map(options_of, command.commands.values())) if isinstance(command, click.Group) and command is not cli else own
 
 
 def check_call(call):

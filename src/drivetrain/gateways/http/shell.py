@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from drivetrain.gateways.http.refusal import Refused
 from drivetrain.gateways.http.statistics import HttpStatistics
 from drivetrain.model.errors import DrivetrainError, InternalError
+from drivetrain.platform.webhooks import Render
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=-]{1,128}", re.ASCII)
 
@@ -39,6 +40,7 @@ class Gateway:
         prefixes: Paths below which it answers; the longest one counts. The empty one takes what nobody else does.
         routes: Made by ``Guard``.
         render_error: Makes an answer of an error, its status and headers included; see ``refusal``.
+        render_webhook: Makes the bodies of its webhooks, if it takes orders for any.
         is_logged: Whether its requests get a line in the log.
     """
 
@@ -46,6 +48,7 @@ class Gateway:
     prefixes: Sequence[str]
     routes: Sequence[BaseRoute]
     render_error: Callable[[DrivetrainError], Response]
+    render_webhook: Render | None = None
     is_logged: bool = True
 
 

@@ -14,10 +14,12 @@ from drivetrain.platform.platform import Platform
 
 def native_gateway(guard: Guard, platform: Platform, addresses: Addresses) -> Gateway:
     """The gateway."""
-    rooms = (Predictions(platform, addresses), Apps(platform, addresses), Administration(platform, addresses))
+    predictions = Predictions(platform, addresses)
+    rooms = (predictions, Apps(platform, addresses), Administration(platform, addresses))
     return Gateway(
         name=NAME,
         prefixes=("/api",),
         routes=[route for room in rooms for route in room.routes(guard)],
         render_error=render_error,
+        render_webhook=predictions.render,
     )

@@ -1,0 +1,54 @@
+"""One line for each request that a platform has answered, and its parts' own messages in the same voice."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import msgspec
+
+from drivetrain.cli.terminal import Terminal
+from drivetrain.gateways.http.shell import AccessLine
+
+
+class AccessLog:
+    """Writes the lines.
+
+    Args:
+        terminal: Where to.
+        as_json: As JSON, for programs, or for people.
+    """
+
+    def __init__(self, terminal: Terminal, *, as_json: bool) -> None:
+        self._terminal = terminal
+        self._as_json = as_json
+        self._encode = msgspec.json.Encoder().encode
+
+    def tell(self, line: AccessLine) -> None:
+        """Write the line of a request."""
+        if self._as_json:
+            self._terminal.note(self._encode({"event": "request_answered", **dataclasses.asdict(line)}).decode())
+            return
+        who = f" by {line.caller}" if line.caller else ""
+        self._terminal.quiet(f"{line.method} {line.path} {line.status} in {line.seconds:.3f} s{who}")
+
+
+class TerminalHandler(logging.Handler):
+    """Gives what the platform's parts log to the terminal.
+
+    Args:
+        terminal: Where to.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(logging.WARNING)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Implements ``logging.Handler``."""
+        if record.exc_info:
+            self._terminal.quiet(logging.Formatter().formatException(record.exc_info))
+        if record.levelno >= logging.ERROR:
+            self._terminal.error(record.getMessage())
+        else:
+            self._terminal.warn(record.getMessage())
