@@ -61,7 +61,7 @@ class Renderer:
             "model": labels.get("model", str(submission.app)),
             "version": labels.get("version", submission.revision),
             "input": {} if view.data_removed else self._with_urls(submission.input),
-            "logs": view.logs,
+            "logs": _lines(view.logs),
             "output": None if view.data_removed else self._with_urls(_output(view, revision)),
             "data_removed": view.data_removed,
             "error": view.failure.message if view.failure is not None else None,
@@ -186,6 +186,11 @@ def _schema(revision: Revision, name: str) -> Mapping[str, Any]:
     for key in ("components", "schemas", name):
         value = value.get(key) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) else {}
+
+
+def _lines(logs: str) -> str:
+    """Logs in lines: clients look for progress at their beginnings, and programs begin progress anew by going back to one."""
+    return logs.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _metrics(view: PredictionView) -> dict[str, Any]:
