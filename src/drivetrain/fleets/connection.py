@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to a runner, as the client: a request at a time, the body as it comes, no more in memory than need be.
 
 Written for the way of every prediction: a request is one write, an answer wakes its reader once for all that came together.
-(Measured with one warm connection and an answer of two events: see ``benchmarks/runner_link.py``.)
+(Measured: see ``benchmarks/runners.py``.)
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class RunnerLink:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._idle: list[Connection] = []
         self._under_way: dict[PredictionId, Mode] = {}
         self._canceled: set[PredictionId] = set()
@@ -100,7 +100,7 @@ class RunnerLink:
             if (kept := self._idle.pop()).is_idle:
                 return kept
         try:
-            _, made = await asyncio.get_running_loop().create_unix_connection(Connection, self._path)
+            _, made = await asyncio.get_running_loop().create_unix_connection(Connection, self.path)
         except OSError as error:
             raise RunnerLost(f"the runner does not take connections: {error.strerror}") from error
         return made

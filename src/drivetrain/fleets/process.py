@@ -261,6 +261,11 @@ class ProcessRunner:
         """Implements ``Runner``."""
         return self._order.id
 
+    @property
+    def socket(self) -> str:
+        """Path of the socket that its model server listens on; for looking at it."""
+        return self._link.path
+
     async def ready(self) -> Ready:
         """Implements ``Runner``."""
         return await asyncio.shield(self._ready)
