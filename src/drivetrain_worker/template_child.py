@@ -17,7 +17,7 @@ from drivetrain_worker.template_record import Changes, apply
 _FAMILY_VARIABLE = "DRIVETRAIN_WORKER"
 
 #: What all processes of a platform's runner are found by, where there is one.
-_RUNNER_VARIABLE = "DRIVETRAIN_RUNNER"
+_RUNNER_VARIABLE = "DRIVETRAIN_LIFELINE"
 
 #: Fields of ``/proc/self/stat`` after the name in brackets: where the variables stand that the process was started with.
 _ENVIRONMENT_BEGINS, _ENVIRONMENT_ENDS = 47, 48
@@ -86,9 +86,9 @@ def _mark(variables: Mapping[str, str]) -> None:
         for name in (_FAMILY_VARIABLE, _RUNNER_VARIABLE):
             value = variables.get(name, "").encode()
             found = re.search(b"(?:^|\0)%s=([^\0]*)" % name.encode(), block)
-            if found is not None and len(found.group(1)) == len(value):  # ids of one length
+            if found is not None and value and len(value) <= len(found.group(1)):  # there is room
                 memory.seek(begin + found.start(1))
-                memory.write(value)
+                memory.write(value.ljust(len(found.group(1)), b"\0"))
             elif name == _FAMILY_VARIABLE:
                 raise RuntimeError("its processes could not be found again")
 

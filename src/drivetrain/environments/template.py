@@ -57,12 +57,24 @@ class TemplateNotes:
         project: The project.
         mode: Which of its entry points.
         environment: What it runs in.
+        purpose: What the record is for.
         name: What the project is known by, if not by its directory: one that has a copy for each server, say.
     """
 
-    def __init__(self, directory: Path, project: Project, mode: Mode, environment: Environment, *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        project: Project,
+        mode: Mode,
+        environment: Environment,
+        *,
+        purpose: str = "imports",
+        name: str | None = None,
+    ) -> None:
         self._environment = environment
-        key = [_FORMAT, name or str(project.root), str(project.entry_point(mode)), mode.value, str(environment.python)]
+        self._libraries = _libraries_of(environment)
+        self._read: tuple[int, int] | None = None
+        key = [_FORMAT, purpose, name or str(project.root), str(project.entry_point(mode)), mode.value, str(environment.python)]
         self._file = directory / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
 
     def read(self) -> ImportRecord | None:
@@ -70,10 +82,23 @@ class TemplateNotes:
         try:
             fields = json.loads(self._file.read_bytes())
             record = ImportRecord(**{**fields, "paths": tuple(fields["paths"])})
-            os.utime(self._file)
         except (OSError, ValueError, TypeError, KeyError):
             return None
+        self._read = self._identity()
+        with contextlib.suppress(OSError):
+            os.utime(self._file, ns=(time.time_ns(), self._file.stat().st_mtime_ns))  # still of use
         return record
+
+    def is_unchanged(self) -> bool:
+        """Whether the record that is kept is the one last read or written here."""
+        return self._identity() == self._read
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
 
     def write(self, record: ImportRecord) -> None:
         """Keep a record; one that cannot be kept is made again at the next start."""
@@ -85,6 +110,7 @@ class TemplateNotes:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
                     json.dump(asdict(record), file)
                 Path(name).replace(self._file)
+                self._read = self._identity()
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
@@ -100,8 +126,13 @@ class TemplateNotes:
             paths: The directories that libraries are found in.
         """
         python = os.path.realpath(self._environment.python)
-        parts = [sources, python, *(f"{path} {_changed_at(path)}" for path in [python, *paths])]
+        parts = [sources, python, *(f"{path} {_changed_at(path)}" for path in [python, *self._libraries, *paths])]
         return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _libraries_of(environment: Environment) -> list[str]:
+    prefixes = {environment.python.parent.parent, Path(os.path.realpath(environment.python)).parent.parent}
+    return sorted(str(path) for prefix in prefixes for path in prefix.glob("lib/python3*/*-packages"))
 
 
 def _changed_at(path: str) -> int:
@@ -114,5 +145,5 @@ def _changed_at(path: str) -> int:
 def _sweep(directory: Path) -> None:
     oldest = time.time() - _KEPT_SECONDS
     for file in directory.iterdir():
-        if file.stat().st_mtime < oldest:
+        if file.stat().st_atime < oldest:
             file.unlink(missing_ok=True)

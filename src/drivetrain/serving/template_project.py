@@ -11,26 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from drivetrain.environments.template import ImportRecord, TemplateNotes
-from drivetrain.environments.template_sources import Sources
+from drivetrain.environments.template import ImportRecord
 from drivetrain.model.prediction import Log
 from drivetrain.serving.frames import Imported, Load
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
 from drivetrain.serving.template import Template, Verdict, imports_order, set_up_order
 from drivetrain.serving.template_fork import TemplateRefused
+from drivetrain.serving.template_learning import Learner
 from drivetrain.serving.template_snapshot import Snapshot
 
 #: A template that ends unasked is made again, but not for ever.
 _MOST_ENDS = 5
-
-#: The first time, the sources may have changed since they were recorded. The second time, they change something at each start.
-_MOST_MISMATCHES = 2
 
 
 class ProjectTemplate:
@@ -43,6 +40,7 @@ class ProjectTemplate:
         directory: Where records are kept.
         tell: Told, once, why there is no template.
         log: Told what the template writes.
+        name: What the project is known by, if not by its directory.
     """
 
     def __init__(
@@ -54,22 +52,18 @@ class ProjectTemplate:
         *,
         tell: Callable[[str], None],
         log: Callable[[Log], None],
+        name: str | None = None,
     ) -> None:
-        project = command.project
         self._command = command
         self._load = load
         self._snapshot = snapshot
-        self._notes = TemplateNotes(directory, project, command.mode, command.environment)
-        self._sources = Sources(str(project.root), str(project.config_file), whole=snapshot is Snapshot.AFTER_SETUP)
+        self._learner = Learner(command, snapshot, directory, name=name)
         self._tell = tell
         self._log = log
-        self._record: ImportRecord | None = None
         self._template: Template | None = None
         self._watching: asyncio.Task[None] | None = None
         self._alive: set[Template] = set()
-        self._sources_seen = ""
         self._ends = 0
-        self._mismatches = 0
         self._given_up_on: str | None = None
         self._is_closed = False
 
@@ -111,10 +105,23 @@ class ProjectTemplate:
             template = self._template
             if template is None or not await self._is_settled(template, limit):
                 return None
-            if await asyncio.to_thread(self._is_current):
+            if await asyncio.to_thread(self._learner.is_current):
                 return await self._fork(template, command)
             self._drop()
-            self._record = None
+            self._begin()
+        return None
+
+    async def introduce(self) -> socket.socket | None:
+        """A connection over which another process can have workers forked, for ``Door``; ``None`` until there can be one.
+
+        A template that does not exist is made meanwhile, if it is known what for.
+        """
+        template = self._template
+        if template is not None and template.is_ready and await asyncio.to_thread(self._learner.is_current):
+            with contextlib.suppress(TemplateRefused):
+                return template.introduce()
+        elif template is None or template.is_ready:
+            self._drop()
             self._begin()
         return None
 
@@ -122,29 +129,9 @@ class ProjectTemplate:
         """Take in what a worker has imported; from then on it will be done ahead."""
         if not self.records:
             return
-        sources = self._sources.digest()
-        if sources != self._sources_seen:  # they have changed since; whoever loads them next will tell
-            self._sources_seen = sources
-            return
-        digest = self._notes.digest(sources, report.paths)
-        record = ImportRecord(digest=digest, journal=report.journal, changes=report.changes, paths=tuple(report.paths))
-        known = self._record
-        if known is not None and (report.origin == "forked" or (known.digest, known.changes) == (digest, record.changes)):
-            extended = known.extended(report.journal)
-            if extended is None and report.origin != "afresh":
-                return
-            record = extended or known
-        if report.origin == "afresh":
-            self._mismatches += 1
-            if self._mismatches >= _MOST_MISMATCHES:
-                self._refuse(
-                    record, "it sets other environment variables, or fails to load, where its libraries are already imported"
-                )
-                return
-        self._record = record
-        self._notes.write(record)
-        self._drop()
-        self._begin()
+        if self._learner.learn(report):
+            self._drop()
+            self._begin()
 
     def kill(self) -> None:
         """End the template at once. May be called twice."""
@@ -158,26 +145,21 @@ class ProjectTemplate:
             await asyncio.wait({template.ended for template in self._alive})
 
     def _begin(self) -> None:
-        sources = self._sources_seen = self._sources.digest()
+        sources = self._learner.look()
         if self._given_up_on == sources:
             return
         self._given_up_on = None
         if self._template is not None or self._is_closed:
             return
-        record = self._record or self._notes.read()
-        if record is None or record.digest != self._notes.digest(sources, record.paths):
-            if self._snapshot is Snapshot.IMPORTS:
-                return
-            record = ImportRecord(digest=self._notes.digest(sources, ()), changes={})
-        self._record = record
+        record = self._learner.recall()
+        if record is None:
+            return
         if record.refusal is not None:
             self._give_up(record.refusal)
         else:
-            self._make()
+            self._make(record)
 
-    def _make(self) -> None:
-        record = self._record
-        assert record is not None
+    def _make(self, record: ImportRecord) -> None:
         if self._snapshot is Snapshot.IMPORTS:
             order = imports_order(self._command, record.journal, record.changes)
         else:
@@ -190,18 +172,20 @@ class ProjectTemplate:
         self._alive.add(template)
         template.ended.add_done_callback(lambda _ended: self._alive.discard(template))
         self._template = template
-        self._watching = asyncio.get_running_loop().create_task(self._watch(self._template, record))
+        self._watching = asyncio.get_running_loop().create_task(self._watch(template))
 
-    async def _watch(self, template: Template, record: ImportRecord) -> None:
+    async def _watch(self, template: Template) -> None:
         """See a template through its life, and make its successor."""
-        await template.settled
+        await asyncio.wait({template.settled})  # not the future itself: who stops watching must not cancel it
         if template.verdict is Verdict.UNSAFE:
-            self._refuse(record, template.refusal or "")
+            reason = template.refusal or ""
+            self._learner.refuse(reason)
+            self._give_up(reason)
             return
         if template.verdict is Verdict.FAILED:
             self._give_up(template.refusal or "")
             return
-        await template.ended
+        await asyncio.wait({template.ended})
         self._ends += 1
         self._template = None
         if self._ends >= _MOST_ENDS:
@@ -226,20 +210,11 @@ class ProjectTemplate:
             self._tell(f"a worker is started in the usual way, since the template did not fork it: {refusal}")
             return None
         except asyncio.CancelledError:
-            forking.add_done_callback(_abandon)
+            forking.add_done_callback(abandon_fork)
             raise
 
-    def _is_current(self) -> bool:
-        record = self._record
-        return record is not None and record.digest == self._notes.digest(self._sources.digest(), record.paths)
-
-    def _refuse(self, record: ImportRecord, reason: str) -> None:
-        """Give up, and remember it for the next start."""
-        self._notes.write(replace(record, refusal=reason))
-        self._give_up(reason)
-
     def _give_up(self, reason: str) -> None:
-        self._given_up_on = self._sources_seen
+        self._given_up_on = self._learner.look()
         self._drop()
         self._tell(f"no template is kept for this project, since {reason}; workers start in the usual way")
 
@@ -256,7 +231,7 @@ def _plain(load: Load) -> dict[str, Any]:
     return {"root": load.root, "file": load.file, "name": load.name, "mode": load.mode, "takes_lists": load.takes_lists}
 
 
-def _abandon(forking: asyncio.Future[LaunchedWorker]) -> None:
+def abandon_fork(forking: asyncio.Future[LaunchedWorker]) -> None:
     """A worker that nobody waits for any more ends with its connection."""
     with contextlib.suppress(Exception):
         forking.result().discard()
