@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+
+import anyio
 
 _log = logging.getLogger(__name__)
 
@@ -43,11 +44,11 @@ class Tasks:
 
         return self.spawn(repeat(), name)
 
-    async def settle(self, timeout: float) -> bool:
+    async def settle(self, seconds: float) -> bool:
         """Wait until all of them are done; whether they were in time."""
         if not self._tasks:
             return True
-        _, late = await asyncio.wait(set(self._tasks), timeout=timeout)
+        _, late = await asyncio.wait(set(self._tasks), timeout=seconds)
         return not late
 
     async def aclose(self) -> None:
@@ -73,8 +74,8 @@ class Signal:
         """Let the wait end."""
         self._event.set()
 
-    async def wait(self, timeout: float | None) -> None:
+    async def wait(self, seconds: float | None) -> None:
         """Wait to be woken, at most so long."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._event.wait(), timeout)
+        with anyio.move_on_after(seconds):  # ``wait_for`` would lose a cancelation that comes together with the wake
+            await self._event.wait()
         self._event.clear()

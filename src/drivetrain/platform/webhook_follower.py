@@ -7,10 +7,11 @@ after it, is told together in the next. Nothing is told after the end; that is a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import anyio
 
 from drivetrain.model.prediction import Event, Log, Output, Started
 from drivetrain.platform.hub import Live
@@ -56,11 +57,11 @@ class WebhookFollower:
         self._task: asyncio.Task[None] | None = None
         live.watch(self._watch)
 
-    async def finish(self, timeout: float) -> None:
+    async def finish(self, seconds: float) -> None:
         """Tell nothing more that has not begun to be told, and wait for what has."""
         self._is_over.set()
         if self._task is not None:
-            await asyncio.wait({self._task}, timeout=timeout)
+            await asyncio.wait({self._task}, timeout=seconds)
 
     def _watch(self, live: Live, event: Event | None) -> None:
         if event is None or _NAMES.get(type(event)) not in self._order.events or self._is_over.is_set():
@@ -76,8 +77,8 @@ class WebhookFollower:
         try:
             while (news := self._next()) is not None:
                 await self._tell_once(news)
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._is_over.wait(), _INTERVAL_SECONDS)
+                with anyio.move_on_after(_INTERVAL_SECONDS):
+                    await self._is_over.wait()
         finally:
             self._task = None
 
@@ -105,8 +106,8 @@ class WebhookFollower:
             is_worth_another = isinstance(result, Unreached) or (isinstance(result, Answered) and result.status >= 500)
             if not is_worth_another or self._has_news or not self._may_tell:
                 return
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._is_over.wait(), _INTERVAL_SECONDS)
+            with anyio.move_on_after(_INTERVAL_SECONDS):
+                await self._is_over.wait()
 
 
 def _view(live: Live) -> PredictionView:

@@ -4,8 +4,8 @@ That a prediction has ended is a delivery that the store keeps from the same tra
 arrives or is given up (``redelivery``), whatever happens to this process. A receiver may get it twice, with the same
 ``webhook-id``. What happens before the end is told as well as can be (``webhook_follower``).
 
-A receiver that hangs holds up nobody else: only a few messages at a time go to one host, a few more of its deliveries wait here,
-and the rest are put off in the store.
+A receiver that hangs holds up nobody else: only a few messages at a time go to one host, and while it does not answer, only a few
+more of its deliveries wait here; the rest are put off in the store.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ _MOST_SECRETS = 2
 _AT_ONCE = 64
 _AT_ONCE_PER_HOST = 4
 _HERE = 4000
-_HERE_PER_HOST = 16
+_HERE_PER_HOST = 1000
+_HERE_PER_AILING_HOST = 16
 _BATCH = 200
 
 #: How long what is too much for one host is put off.
@@ -106,6 +107,7 @@ class Webhooks:
         self._here: dict[DeliveryId, str] = {}
         self._per_host: Counter[str] = Counter()
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._ailing: set[str] = set()
         self._all_turns = asyncio.Semaphore(_AT_ONCE)
         self._secrets: list[str] | None = None
         self._is_running = False
@@ -186,7 +188,7 @@ class Webhooks:
     def _take(self, delivery: Delivery) -> bool:
         """Send a delivery when its host's turn comes, unless too many wait for that."""
         host = _host(delivery.url)
-        if self._per_host[host] >= _HERE_PER_HOST:
+        if self._per_host[host] >= (_HERE_PER_AILING_HOST if host in self._ailing else _HERE_PER_HOST):
             return False
         self._here[delivery.id] = host
         self._per_host[host] += 1
@@ -201,22 +203,30 @@ class Webhooks:
         turns = self._turns.setdefault(host, asyncio.Semaphore(_AT_ONCE_PER_HOST))
         try:
             async with turns, self._all_turns:
-                if self._is_running:
-                    await self._deliver(delivery)
+                if self._is_running and host in self._ailing and self._per_host[host] > _HERE_PER_AILING_HOST:
+                    await self._put_off(delivery, self._ports.clock.now())
+                elif self._is_running:
+                    await self._deliver(delivery, host)
         finally:
             del self._here[delivery.id]
             self._per_host[host] -= 1
             if not self._per_host[host]:
                 del self._per_host[host]
+                self._ailing.discard(host)
             self._signal.wake()
 
     # One delivery
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def _deliver(self, delivery: Delivery, host: str) -> None:
         follower = self._followers.get(delivery.prediction)
         if follower is not None and delivery.event == "completed":
             await follower.finish(_FOLLOWER_SECONDS)
-        await self._keep(self._after(delivery, await self._attempt(delivery)))
+        result = await self._attempt(delivery)
+        if isinstance(result, Unreached):
+            self._ailing.add(host)
+        else:
+            self._ailing.discard(host)
+        await self._keep(self._after(delivery, result))
 
     async def _attempt(self, delivery: Delivery) -> Result:
         try:
