@@ -12,6 +12,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
+import anyio
+
 from drivetrain.model.prediction import Completed, Event, Prediction, PredictionId
 from drivetrain.platform.queue import Submission
 from drivetrain.platform.view import fold
@@ -72,17 +74,17 @@ class Live:
         """Have ``watcher`` called with every event from now on, and with ``None`` when an attempt begins."""
         self._watchers.append(watcher)
 
-    async def changed(self, timeout: float | None = None) -> bool:
+    async def changed(self, seconds: float | None = None) -> bool:
         """Wait until something happens; whether it did in time."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changed.add(future)
         try:
-            await asyncio.wait_for(future, timeout)
-        except asyncio.TimeoutError:
-            return False
+            with anyio.move_on_after(seconds):  # ``wait_for`` would lose a cancelation that comes together with the change
+                await future
+                return True
         finally:
             self._changed.discard(future)
-        return True
+        return False
 
     def _tell(self, event: Event | None) -> None:
         for future in self._changed:

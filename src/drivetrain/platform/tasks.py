@@ -14,6 +14,9 @@ _log = logging.getLogger(__name__)
 #: A loop that has failed goes on after this long: our own bug must not stop a platform, nor spin.
 _PAUSE_SECONDS = 1.0
 
+#: A task may miss a cancelation, where a library swallows it.
+_CANCEL_AGAIN_SECONDS = 1.0
+
 
 class Tasks:
     """Owns tasks until they are done, or until it is closed."""
@@ -53,10 +56,10 @@ class Tasks:
 
     async def aclose(self) -> None:
         """Cancel what is left, and wait for it. May be called twice."""
-        for task in list(self._tasks):
-            task.cancel()
         while self._tasks:
-            await asyncio.wait(set(self._tasks))
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(set(self._tasks), timeout=_CANCEL_AGAIN_SECONDS)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
