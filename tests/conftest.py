@@ -237,3 +237,72 @@ def guarded_registry_server(tmp_path):
         pytest.skip("there is no docker-registry on this machine; scripts/test_tools.sh installs it")
     with RegistryServer(tmp_path / "guarded", has_accounts=True) as server:
         yield server
+
+
+BASE_CACHE = Path(__file__).parents[1] / ".cache" / "images"
+
+
+def push_base(server, name, archive, variables=()):
+    """Push a base image of one layer, an archive compressed with gzip, to a registry."""
+    import gzip
+    import hashlib
+
+    from drivetrain.images.descriptor import LAYER, Descriptor
+    from drivetrain.images.image import Image, Layer
+    from drivetrain.images.reference import parse_reference
+    from drivetrain.images.registry.credentials import CredentialStore
+    from drivetrain.images.store import ImageStore
+    from drivetrain.images.transfer import Transfers
+
+    store = ImageStore(server.directory / "bases")
+    with gzip.open(archive) as content:
+        diff_id = f"sha256:{hashlib.sha256(content.read()).hexdigest()}"
+    compressed = archive.read_bytes()
+    layer = Layer(
+        descriptor=Descriptor(media_type=f"{LAYER}+gzip", digest=store.put(compressed), size=len(compressed)),
+        diff_id=diff_id,
+        made_by="a base for tests",
+    )
+    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    config = {"architecture": "amd64", "os": "linux", "config": {"Env": [path, *variables], "Cmd": ["sh"]}}
+    images = []
+    for architecture in ("amd64", "arm64"):
+        image = Image(config={**config, "architecture": architecture}).with_layers([layer], created="1980-01-01T00:00:00Z")
+        images.append(store.add_image(image))
+    index = store.manifest(store.add_index(images).digest)
+    reference = parse_reference(f"{server.host}/{name}")
+    Transfers(store=store, credentials=CredentialStore({})).push(index, reference)
+    return str(reference)
+
+
+@pytest.fixture(scope="session")
+def listed_base(registry_server, tmp_path_factory):
+    """A base that can be built on and not be run: its layer names a Python 3.11, and holds nothing else."""
+    import tarfile
+
+    directory = tmp_path_factory.mktemp("listed-base")
+    (directory / "python3.11").touch()
+    with tarfile.open(directory / "base.tar.gz", "w:gz") as archive:
+        archive.add(directory / "python3.11", "usr/bin/python3.11")
+    return push_base(registry_server, "base/listed:1", directory / "base.tar.gz")
+
+
+@pytest.fixture(scope="session")
+def debian_base(registry_server):
+    """A base that runs: Debian 12 with its Python 3.11, made once and kept in .cache."""
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        pytest.skip("a base image is made with debootstrap, as root; scripts/test_tools.sh installs it")
+    archive = BASE_CACHE / "debian-12.tar.gz"
+    if not archive.exists():
+        root = BASE_CACHE / "debian-12"
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir(parents=True)
+        options = ["--variant=minbase", "--include=python3,ca-certificates"]
+        subprocess.run(["debootstrap", *options, "bookworm", root], check=True, stdout=subprocess.DEVNULL, timeout=280)
+        for left in (root / "var/cache/apt/archives").glob("*.deb"):
+            left.unlink()
+        partial = archive.with_suffix(".partial")
+        subprocess.run(["tar", "--sort=name", "--numeric-owner", "-C", root, "-czf", partial, "."], check=True)
+        partial.rename(archive)
+        shutil.rmtree(root)
+    return push_base(registry_server, "base/debian:12", archive)
