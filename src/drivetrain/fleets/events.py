@@ -37,9 +37,14 @@ class EventTooLarge(Exception):  # noqa: N818 (what is wrong with it)
 
 
 class EventDecoder:
-    """Holds the event that has not come whole."""
+    """Holds the event that has not come whole.
 
-    def __init__(self) -> None:
+    Args:
+        hidden: A URL that no message may name.
+    """
+
+    def __init__(self, *, hidden: str) -> None:
+        self._hidden = hidden
         self._pending = bytearray()
         self._searched = 0
 
@@ -51,7 +56,7 @@ class EventDecoder:
             RunnerLost: The stream is not whole, or the prediction ended for a reason that lies outside of the author's code.
         """
         if not self._pending and data.endswith(_SEPARATOR):  # as most do
-            yield from _events(data)
+            yield from self._events(data)
             return
         self._pending += data
         end = self._pending.rfind(_SEPARATOR, max(0, self._searched - 1))
@@ -60,16 +65,20 @@ class EventDecoder:
             whole = bytes(self._pending[:end])
             del self._pending[: end + len(_SEPARATOR)]
             self._searched = len(self._pending)
-            yield from _events(whole)
+            yield from self._events(whole)
         if len(self._pending) > LARGEST_EVENT_BYTES:
             raise EventTooLarge
 
+    def _events(self, text: bytes) -> Iterator[Event]:
+        for block in text.split(_SEPARATOR):
+            if block and not block.startswith(b":"):
+                name, _, data = block.partition(b"\n")
+                yield _event(name.removeprefix(b"event: "), data.removeprefix(b"data: "), self._hidden)
 
-def _events(text: bytes) -> Iterator[Event]:
-    for block in text.split(_SEPARATOR):
-        if block and not block.startswith(b":"):
-            name, _, data = block.partition(b"\n")
-            yield _event(name.removeprefix(b"event: "), data.removeprefix(b"data: "))
+
+def without(hidden: str, message: str) -> str:
+    """A message that does not name the URL; the file's own part of it stays."""
+    return message.replace(hidden.rstrip("/"), "files of the platform")
 
 
 class _Start(msgspec.Struct):
@@ -106,7 +115,7 @@ _metric = msgspec.json.Decoder(_Metric)
 _completed = msgspec.json.Decoder(_Completed)
 
 
-def _event(name: bytes, data: bytes) -> Event:
+def _event(name: bytes, data: bytes, hidden: str) -> Event:
     match name:
         case b"start":
             return Started(at=_start.decode(data).started_at)
@@ -119,13 +128,14 @@ def _event(name: bytes, data: bytes) -> Event:
             metric = _metric.decode(data)
             return Metric(name=metric.name, value=metric.value, mode=metric.mode)
         case b"completed":
-            return _ending(_completed.decode(data))
+            return _ending(_completed.decode(data), hidden)
         case _:
             raise RunnerLost("some events of the prediction were lost on their way from the runner")
 
 
-def _ending(told: _Completed) -> Completed:
+def _ending(told: _Completed, hidden: str) -> Completed:
+    message = without(hidden, told.error or "")
     if told.worker_lost:
-        raise RunnerLost(told.error or "the worker ended while it ran the prediction")
-    failure = Failure(message=told.error or "", traceback=told.traceback) if told.status is Status.FAILED else None
+        raise RunnerLost(message or "the worker ended while it ran the prediction")
+    failure = Failure(message=message, traceback=told.traceback) if told.status is Status.FAILED else None
     return Completed(status=told.status, at=told.completed_at, failure=failure)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from drivetrain.fleets.connection import Connection, ConnectionBroken
-from drivetrain.fleets.events import LARGEST_EVENT_BYTES, EventDecoder, EventTooLarge
+from drivetrain.fleets.events import LARGEST_EVENT_BYTES, EventDecoder, EventTooLarge, without
 from drivetrain.model.prediction import Completed, Event, Failure, PredictionId, Status
 from drivetrain.model.project import Mode
 from drivetrain.platform.fleet import Answer, Job, RunnerLost, RunnerRefused
@@ -35,10 +35,12 @@ class RunnerLink:
 
     Args:
         path: Of the socket.
+        hidden: The URL that the runner has its files under. Who knows it may read and write them, so no message may name it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, hidden: str) -> None:
         self.path = path
+        self.hidden = hidden
         self._idle: list[Connection] = []
         self._under_way: dict[PredictionId, Mode] = {}
         self._canceled: set[PredictionId] = set()
@@ -138,7 +140,7 @@ class _Events:
         self._job = job
         self._refusal = refusal
         self._connection: Connection | None = None
-        self._decoder = EventDecoder()
+        self._decoder = EventDecoder(hidden=link.hidden)
         self._events: deque[Event] = deque()
         self._has_begun = False
         self._has_ended = False
@@ -224,19 +226,19 @@ class _Events:
                 continue
             if status == 200:
                 return None
-            refused = _refusal(status, await self._connection.read_all())
+            refused = _refusal(status, await self._connection.read_all(), hidden=self._link.hidden)
             self._link.keep(self._connection)
             self._finish()
             return refused
 
 
-def _refusal(status: int, body: bytes) -> Completed:
+def _refusal(status: int, body: bytes, *, hidden: str) -> Completed:
     """The end of a prediction whose request was wrong.
 
     Raises:
         RunnerRefused: It was not; the runner could not take it.
     """
-    message = _message(body) or f"the runner answered {status}"
+    message = without(hidden, _message(body)) or f"the runner answered {status}"
     if 400 <= status < 500 and status not in _ANSWERS:
         return _failed(message)
     raise RunnerRefused(_ANSWERS.get(status, Answer.SERVER_ERROR), message)

@@ -9,7 +9,6 @@ have left is ended when its successor, which has the same directory, starts.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import shutil
@@ -25,7 +24,8 @@ from typing import Any
 from drivetrain.fleets.link import RunnerLink
 from drivetrain.fleets.machine import capacity_of_machine
 from drivetrain.fleets.output import RunnerOutput
-from drivetrain.fleets.template import Forked, RunnerTemplate
+from drivetrain.fleets.runner_process import RunnerProcess
+from drivetrain.fleets.template import RunnerTemplate
 from drivetrain.fleets.variables import base_variables, firm_variables
 from drivetrain.fleets.workplace import Workplace, make_workplace
 from drivetrain.model.errors import DrivetrainError, OutsideFailed, ProjectError
@@ -54,7 +54,6 @@ from drivetrain.serving.lifeline import (
     ReadyReport,
     RefusedReport,
     Report,
-    ReportDecoder,
 )
 from drivetrain.serving.scratch import Scratch
 from drivetrain.settings import Settings
@@ -64,8 +63,6 @@ _LONGEST_SOCKET_PATH = 104
 
 #: How long a server that was told to hurry may take to tell what it cut off.
 _HURRY = timedelta(seconds=5)
-
-_READ_BYTES = 64 * 1024
 
 
 class ProcessFleet:
@@ -86,7 +83,7 @@ class ProcessFleet:
         self._template = RunnerTemplate()
         self._scratch: Scratch | None = None
         self._numbers = 0
-        self._processes: set[_Process] = set()
+        self._processes: set[RunnerProcess] = set()
         self._is_closed = False
 
     @property
@@ -156,7 +153,7 @@ class ProcessFleet:
         except BaseException:
             await asyncio.to_thread(workplace.remove)
             raise
-        return ProcessRunner(order, process, RunnerLink(path))
+        return ProcessRunner(order, process, RunnerLink(path, hidden=order.files_url))
 
     async def aclose(self) -> None:
         """Implements ``Fleet``."""
@@ -213,7 +210,7 @@ class ProcessFleet:
         log: Callable[[str], None],
         workplace: Workplace | None = None,
         path: Path | None = None,
-    ) -> _Process:
+    ) -> RunnerProcess:
         if self._is_closed:
             raise OutsideFailed("the fleet is closed")
         output = RunnerOutput(log)
@@ -222,7 +219,7 @@ class ProcessFleet:
             with theirs:
                 forked = await self._template.fork(theirs, output.writer)
             output.close_writer()
-            process = _Process(forked, ours, output, mark=self._mark_of(number), workplace=workplace, path=path)
+            process = RunnerProcess(forked, ours, output, mark=self._mark_of(number), workplace=workplace, path=path)
         except BaseException:
             ours.close()
             output.close()
@@ -246,7 +243,7 @@ class ProcessRunner:
         link: To the server.
     """
 
-    def __init__(self, order: RunnerOrder, process: _Process, link: RunnerLink) -> None:
+    def __init__(self, order: RunnerOrder, process: RunnerProcess, link: RunnerLink) -> None:
         self._order = order
         self._process = process
         self._link = link
@@ -307,16 +304,7 @@ class ProcessRunner:
     async def _become_ready(self) -> Ready:
         limit = self._order.startup_timeout.total_seconds()
         try:
-            report = await asyncio.wait_for(self._process.report(), limit)
-            if isinstance(report, ReadyReport):
-                schema = await self._link.get("/openapi.json")
-                return Ready(
-                    schema=schema,
-                    concurrency=report.concurrency,
-                    signature=_signature(report.signature),
-                    train_signature=_signature(report.train_signature),
-                    phases=report.phases,
-                )
+            met = await asyncio.wait_for(self._meet(), limit)
         except asyncio.TimeoutError:
             self._process.kill()
             message = f"it was not ready after {limit:g} seconds"
@@ -324,149 +312,31 @@ class ProcessRunner:
         except RunnerLost as error:
             self._process.kill()
             raise SetupFailed(error.message, detail=self._process.output.tail) from error
+        if isinstance(met, Ready):
+            return met
         await asyncio.shield(self.ended)  # what it wrote has been read then
-        raise _setup_failure(report, self._process)
+        raise _setup_failure(met, self._process)
+
+    async def _meet(self) -> Ready | Report | None:
+        report = await self._process.report()
+        if not isinstance(report, ReadyReport):
+            return report
+        return Ready(
+            schema=await self._link.get("/openapi.json"),
+            concurrency=report.concurrency,
+            signature=_signature(report.signature),
+            train_signature=_signature(report.train_signature),
+            phases=report.phases,
+        )
 
     def _end(self, _: object) -> None:
         self._link.close()
         self.ended.set_result(Ending(was_asked=self._process.was_asked or self._is_stopping, description=self._process.ending))
 
 
-class _Process:
-    """A process forked from the template, with its lifeline and its output, until nothing is left of it.
-
-    Args:
-        forked: The process.
-        connection: Our end of the lifeline.
-        output: What it writes.
-        mark: Value of ``MARK_VARIABLE`` in all that it starts.
-        workplace: Its directories, removed when it has ended.
-        path: Its socket, removed too.
-    """
-
-    def __init__(
-        self,
-        forked: Forked,
-        connection: socket.socket,
-        output: RunnerOutput,
-        *,
-        mark: str,
-        workplace: Workplace | None,
-        path: Path | None,
-    ) -> None:
-        self.output = output
-        self.has_ended = False
-        self.was_asked = False
-        self.ending = "runs"
-        self._forked = forked
-        self._connection = connection
-        self._mark = mark
-        self._workplace = workplace
-        self._path = path
-        self._loop = asyncio.get_running_loop()
-        self._reports = ReportDecoder()
-        self._report: asyncio.Future[Report | None] = self._loop.create_future()
-        self._was_hurried = False
-        self._connection.setblocking(False)
-        self._loop.add_reader(self._connection, self._read)
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._burial: asyncio.Task[None] | None = None
-
-    async def order(self, order: lifeline.Order) -> None:
-        """Tell the process what to do. If it ends meanwhile, ``report`` says so."""
-        with contextlib.suppress(OSError):
-            await self._loop.sock_sendall(self._connection, lifeline.encode_order(order))
-
-    async def report(self) -> Report | None:
-        """What the process reports of its order; ``None`` if it ended without a report."""
-        return await asyncio.shield(self._report)
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the process alone. Does nothing once it has ended."""
-        if not self.has_ended:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._forked.pid, number)
-
-    def hurry(self) -> None:
-        """Tell a server that was told to stop not to wait for predictions. May be called twice."""
-        if not self._was_hurried:
-            self._was_hurried = True
-            self.signal(signal.SIGTERM)
-
-    def kill(self, *, was_asked: bool = False) -> None:
-        """End the process and all it started. Returns at once; see ``ended``. May be called twice."""
-        self.was_asked = self.was_asked or (was_asked and not self.has_ended)
-        self.signal(signal.SIGKILL)  # the rest follows when its lifeline is closed
-
-    def _read(self) -> None:
-        try:
-            data = self._connection.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        for report in self._reports.feed(data):
-            if not self._report.done():
-                self._report.set_result(report)
-        if not data:
-            self._loop.remove_reader(self._connection)
-            self._burial = self._loop.create_task(self._bury())
-
-    async def _bury(self) -> None:
-        """See to it that nothing is left: of the process, of what it started, of its files."""
-        self.signal(signal.SIGKILL)
-        status = await _ended(self._forked)
-        self.has_ended = True
-        self.ending = _describe(status)
-        try:
-            await asyncio.to_thread(self._remove)
-        finally:
-            self._connection.close()
-            self.output.close()
-            if not self._report.done():
-                self._report.set_result(None)
-            self.ended.set_result(None)
-
-    def _remove(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._forked.pid, signal.SIGKILL)
-        family.end_marked(MARK_VARIABLE, self._mark)
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-        if self._workplace is not None:
-            self._workplace.remove()
-
-
 def _make_directories(directory: Path, order: RunnerOrder) -> Workplace:
     order.data.mkdir(parents=True, exist_ok=True)
     return make_workplace(directory, order.source)
-
-
-async def _ended(forked: Forked) -> int | None:
-    """Wait until a process is gone; its status, if anybody knows."""
-    status = await asyncio.shield(forked.status)
-    while status is None and _is_there(forked.pid):  # noqa: ASYNC110 (only after the template was killed: nobody is left to tell)
-        await asyncio.sleep(0.01)
-    return status
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
-
-
-def _describe(status: int | None) -> str:
-    if status is None:
-        return "ended"
-    if os.WIFSIGNALED(status):
-        try:
-            return f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
-        except ValueError:
-            return f"was killed by signal {os.WTERMSIG(status)}"
-    return f"exited with status {os.WEXITSTATUS(status)}"
 
 
 def _signature(wire: Mapping[str, Any] | None) -> Signature | None:
@@ -478,7 +348,7 @@ def _refused(report: RefusedReport, kind: type[OutsideFailed]) -> DrivetrainErro
     return family_of_error(report.message, hint=report.hint, detail=report.detail)
 
 
-def _setup_failure(report: Report | None, process: _Process) -> SetupFailed:
+def _setup_failure(report: Report | None, process: RunnerProcess) -> SetupFailed:
     match report:
         case FailedReport():
             return SetupFailed(report.message, detail=report.traceback or process.output.tail or None)

@@ -47,34 +47,50 @@ def check(found):
 
 
 def test_every_kind_of_event_is_read():
-    check(list(EventDecoder().feed(STREAM)))
+    check(list(EventDecoder(hidden="http://127.0.0.1/files/token").feed(STREAM)))
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_it_does_not_matter_how_the_stream_is_cut(places):
     cuts = sorted({0, *places, len(STREAM)})
-    decoder = EventDecoder()
+    decoder = EventDecoder(hidden="http://127.0.0.1/files/token")
     check([event for begin, end in itertools.pairwise(cuts) for event in decoder.feed(STREAM[begin:end])])
 
 
 def test_a_failure_keeps_its_traceback():
-    (completed,) = EventDecoder().feed(ending(status="failed", error="no", traceback="Traceback"))
+    (completed,) = EventDecoder(hidden="http://127.0.0.1/files/token").feed(
+        ending(status="failed", error="no", traceback="Traceback")
+    )
     assert (completed.failure.message, completed.failure.traceback) == ("no", "Traceback")
 
 
 def test_a_lost_worker_is_a_lost_runner():
     with pytest.raises(RunnerLost, match="killed by SIGKILL"):
-        list(EventDecoder().feed(ending(status="failed", error="The worker was killed by SIGKILL", worker_lost=True)))
+        list(
+            EventDecoder(hidden="http://127.0.0.1/files/token").feed(
+                ending(status="failed", error="The worker was killed by SIGKILL", worker_lost=True)
+            )
+        )
 
 
 def test_missed_events_lose_the_prediction():
     with pytest.raises(RunnerLost, match="lost"):
-        list(EventDecoder().feed(block("error", error="some events are no longer kept", skipped=3)))
+        list(
+            EventDecoder(hidden="http://127.0.0.1/files/token").feed(
+                block("error", error="some events are no longer kept", skipped=3)
+            )
+        )
 
 
 def test_an_event_has_a_largest_size(monkeypatch):
     monkeypatch.setattr(events, "LARGEST_EVENT_BYTES", 100)
-    decoder = EventDecoder()
+    decoder = EventDecoder(hidden="http://127.0.0.1/files/token")
     assert list(decoder.feed(b"event: output\ndata: " + b"x" * 50)) == []
     with pytest.raises(EventTooLarge):
         list(decoder.feed(b"x" * 50))
+
+
+def test_no_failure_names_the_url_that_is_a_key():
+    told = ending(status="failed", error="cannot upload 'a' to 'http://127.0.0.1/files/token/uploads/p': it answered 507")
+    (completed,) = EventDecoder(hidden="http://127.0.0.1/files/token/").feed(told)
+    assert completed.failure.message == "cannot upload 'a' to 'files of the platform/uploads/p': it answered 507"
