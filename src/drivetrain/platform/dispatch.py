@@ -70,7 +70,7 @@ class DispatchHooks:
         unwell: A runner is no good any more and must be ended now, and why.
         trained: Makes a training's output a revision of its destination. The one that is awaited, and may raise.
         began: An attempt has begun, of which no event has come yet.
-        ended: A prediction has ended.
+        ended: A prediction has ended; what was asked for, where that is at hand.
     """
 
     demand: Callable[[], None]
@@ -78,7 +78,7 @@ class DispatchHooks:
     unwell: Callable[[LiveRunner, str], None]
     trained: Callable[[Submission, Any], Awaitable[object]]
     began: Callable[[Live], None]
-    ended: Callable[[PredictionId], None]
+    ended: Callable[[PredictionId, Submission | None], None]
 
 
 class Dispatcher:
@@ -194,7 +194,7 @@ class Dispatcher:
         if live is not None and not live.is_ended:
             status = Status.CANCELED if failure is None else Status.FAILED
             live.apply(Completed(status=status, at=self._clock.now(), failure=failure))
-        self._hooks.ended(prediction_id)
+        self._hooks.ended(prediction_id, None)
 
     def _wait_for_slot(self, submission: Submission) -> None:
         self._may_wait.add(submission.revision)
@@ -363,7 +363,7 @@ class Dispatcher:
         self._to_cancel.discard(prediction_id)
         if held:
             live.apply(completed)
-            self._hooks.ended(prediction_id)
+            self._hooks.ended(prediction_id, live.submission)
         else:
             _log.warning("prediction %s was given to somebody else, and this end of it is dropped", prediction_id)
 

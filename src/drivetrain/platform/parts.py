@@ -177,9 +177,10 @@ class Parts:
         await self.files.aclose()
         await self.store.close()
 
-    def _ended(self, prediction_id: PredictionId) -> None:
+    def _ended(self, prediction_id: PredictionId, submission: Submission | None) -> None:
         self.limits.ended(prediction_id)
-        self.webhooks.wake()
+        if submission is None or submission.webhook is not None:
+            self.webhooks.wake()
 
     async def _publish(self, submission: Submission, output: Any) -> None:
         await self.deployments.publish(submission, output)
