@@ -55,10 +55,8 @@ class AsynchronousSession:
 
     def _take_in(self) -> None:
         try:
-            frame = self._channel.poll()
-            while frame is not None:
+            for frame in self._channel.poll_once():
                 self._answer(frame)
-                frame = self._channel.poll()
         except ServerGone:
             abandon()
 
@@ -93,28 +91,29 @@ class AsynchronousSession:
             self._loop.stop()
 
     async def _predict(self, frame: Frame) -> None:
-        from cog._scope import enter
+        from cog._scope import enter, leave
 
         if self._model.entry_point.takes_lists:
             await self._predict_together([frame])
             return
         run = Run(self._channel, self._model, frame)
-        enter(run.scope)  # never left: the context ends with the task
+        entered = enter(run.scope)
         capture.running_prediction.set(run.id)
         try:
             completed = await self._call(run)
         except BaseException as error:  # noqa: BLE001 (SystemExit and the like end the prediction, not the worker)
             completed = run.canceled() if self._was_canceled(error, [run.id]) else run.failed(error)
+        leave(entered)
         self._to_cancel.discard(run.id)
         del self._tasks[run.id]
         run.complete(completed)
 
     async def _predict_together(self, frames: List[Frame]) -> None:
         """Run predictions with one call; if that fails, each alone, since one of them must not fail the others."""
-        from cog._scope import enter
+        from cog._scope import enter, leave
 
         runs = [Run(self._channel, self._model, frame) for frame in frames]
-        enter(shared_scope(runs))
+        entered = enter(shared_scope(runs))
         with Batch(runs) as batch:
             try:
                 batch.distribute(await _awaited(self._model.call_together(batch.arguments)))
@@ -125,6 +124,7 @@ class AsynchronousSession:
                     batch.completed[batch.runs[0].id] = batch.runs[0].failed(error)
                 else:
                     tell_of_retry(error)
+        leave(entered)
         for run, frame in zip(runs, frames):
             if run.id in batch.completed:
                 self._to_cancel.discard(run.id)

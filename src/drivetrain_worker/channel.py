@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from _socket import MSG_DONTWAIT, socket  # the module around it is slow to import, and adds nothing that is needed here
 from _thread import allocate_lock
 from collections import deque
-from select import select
-from typing import Deque, Optional
+from typing import Deque, Iterator, Optional
 
 from drivetrain_worker.protocol import Frame, FrameDecoder, encode
 
-_READ_BYTES = 256 * 1024
+#: More than this in one piece would be mapped from the kernel anew for each read.
+_READ_BYTES = 64 * 1024
 
 
 class ServerGone(Exception):  # noqa: N818 (a fact about the other side, not a failure of ours)
@@ -29,9 +30,13 @@ class Channel:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self._socket = socket(fileno=descriptor)
         self._decoder = FrameDecoder()
         self._received: Deque[Frame] = deque()
         self._write_lock = allocate_lock()
+
+    def __del__(self) -> None:
+        self._socket.detach()  # the descriptor belongs to whoever gave it
 
     def receive(self) -> Frame:
         """Wait for the next frame.
@@ -49,9 +54,19 @@ class Channel:
         Raises:
             ServerGone: The server closed the connection.
         """
-        while not self._received and select([self.descriptor], [], [], 0)[0]:
-            self._read()
+        while not self._received and self._read(MSG_DONTWAIT):
+            pass
         return self._received.popleft() if self._received else None
+
+    def poll_once(self) -> Iterator[Frame]:
+        """The frames that have been read, and those that one more read gives; never waits. For an event loop, which asks again.
+
+        Raises:
+            ServerGone: The server closed the connection.
+        """
+        self._read(MSG_DONTWAIT)
+        while self._received:
+            yield self._received.popleft()
 
     def put_back(self, frame: Frame) -> None:
         """Leave a frame for the next ``receive``, before those already waiting."""
@@ -65,14 +80,18 @@ class Channel:
         """The frames that have come and were not received, for a successor on the same connection."""
         return b"".join([encode(frame) for frame in self._received])
 
-    def _read(self) -> None:
+    def _read(self, flags: int = 0) -> bool:
+        """Take in what has come; whether anything had."""
         try:
-            data = os.read(self.descriptor, _READ_BYTES)
+            data = self._socket.recv(_READ_BYTES, flags)
+        except BlockingIOError:
+            return False
         except ConnectionError:
             data = b""
         if not data:
             raise ServerGone
         self._received.extend(self._decoder.feed(data))
+        return True
 
     def send(self, *frames: Frame) -> None:
         """Send frames together, in order.

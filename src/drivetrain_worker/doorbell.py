@@ -102,3 +102,4 @@ def watch_for_end(channel: Channel, abandoned: Callable[[], None]) -> None:
     signal.signal(signal.SIGIO, ring)
     flags = fcntl.fcntl(channel.descriptor, fcntl.F_GETFL)
     fcntl.fcntl(channel.descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+    ring(signal.SIGIO, None)  # it may have gone before the bell was on

@@ -1,6 +1,11 @@
-"""One line for each prediction that a server has run."""
+"""One line for each prediction that a server has run.
+
+Lines of one turn of the event loop are written together, at its end: none is held back longer, so a crash loses none that was told.
+"""
 
 from __future__ import annotations
+
+import asyncio
 
 import msgspec
 
@@ -20,16 +25,23 @@ class SummaryLog:
         self._terminal = terminal
         self._as_json = as_json
         self._encode = msgspec.json.Encoder().encode
+        self._lines: list[str] = []
 
     def tell(self, prediction: Prediction) -> None:
-        """Write the line of a prediction that has ended."""
+        """Write the line of a prediction that has ended. Called in the event loop."""
         if self._as_json:
-            self._terminal.note(self._encode(_fields(prediction)).decode())
+            if not self._lines:
+                asyncio.get_running_loop().call_soon(self._write)
+            self._lines.append(self._encode(_fields(prediction)).decode())
             return
         seconds = prediction.predict_seconds
         took = f" in {seconds:.3f} s" if seconds is not None else ""
         why = f": {prediction.failure.message}" if prediction.failure is not None else ""
         self._terminal.quiet(f"{prediction.id} {prediction.status.value}{took}{why}")
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        self._terminal.note("\n".join(lines))
 
 
 def _fields(prediction: Prediction) -> dict[str, object]:

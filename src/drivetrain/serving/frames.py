@@ -204,25 +204,33 @@ class FrameDecoder:
         Raises:
             InternalError: The bytes are not the protocol's. Nothing that follows can be trusted.
         """
-        buffer = self._buffer
-        buffer += data
+        if self._buffer:
+            self._buffer += data
+            data = bytes(self._buffer) if self._has_whole_frame() else b""
         frames: list[WorkerFrame] = []
-        start = 0
-        while len(buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(buffer, start)
+        view = memoryview(data)
+        start, size = 0, len(data)
+        while size - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(data, start)
             if length > MAXIMUM_FRAME_BYTES:
                 raise InternalError(f"a worker announced a frame of {length} bytes")
             end = start + _LENGTH.size + length
-            if len(buffer) < end:
+            if size < end:
                 break
-            frames.append(_decode(bytes(buffer[start + _LENGTH.size : end])))
+            frames.append(_decode(view[start + _LENGTH.size : end]))
             start = end
-        if start:
-            del buffer[:start]
+        if data:
+            self._buffer = bytearray(view[start:])
         return frames
 
+    def _has_whole_frame(self) -> bool:
+        if len(self._buffer) < _LENGTH.size:
+            return False
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        return len(self._buffer) >= _LENGTH.size + length or length > MAXIMUM_FRAME_BYTES
 
-def _decode(payload: bytes) -> WorkerFrame:
+
+def _decode(payload: memoryview) -> WorkerFrame:
     try:
         return _decoder.decode(payload)
     except msgspec.DecodeError as error:

@@ -1,8 +1,8 @@
 """A worker process as the server's event loop sees it: frames and log text come out, frames go in, and one day it has ended.
 
 Theory of the log. A worker writes what a prediction prints into a pipe before it sends the frame that follows (an output, the
-completion) through the socket. So whatever belongs before a frame is already in the pipe when the frame arrives: the pipe is
-emptied before each frame is handed on, and no text ever arrives after the completion it belongs to.
+completion) through the socket. So whatever belongs before a frame is already in the pipe when the frame has been read: the pipe is
+emptied before the frames of a read are handed on, and no text ever arrives after the completion it belongs to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from drivetrain.serving.frames import FrameDecoder, ServerFrame, WorkerFrame, en
 from drivetrain.serving.launch import LaunchedWorker, WorkerHandle
 from drivetrain.serving.log_stream import LogDecoder
 
-_READ_BYTES = 256 * 1024
+#: More than this in one piece would be mapped from the kernel anew for each read.
+_READ_BYTES = 64 * 1024
 
 #: A process that is ending closes its connection first, and may then take a moment to write its core or run its clean-up.
 _ENDING_SECONDS = 1.0
@@ -132,8 +133,9 @@ class WorkerProcess:
 
     def _hand_on(self, frames: list[WorkerFrame]) -> None:
         try:
+            if frames:
+                self._empty_log()  # what belongs before any of them was there before the first was read
             for frame in frames:
-                self._empty_log()
                 self._listener.frame_received(frame)
         except Exception:  # frames that follow are lost, and whoever waits for them would wait for ever
             self.kill()
