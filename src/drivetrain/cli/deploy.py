@@ -141,10 +141,8 @@ def command(
     from drivetrain.cli.platform_client import PlatformClient
     from drivetrain.dialects.cog.discovery import load_project
 
-    loaded = load_project((directory or Path.cwd()).absolute(), None)
-    for warning in loaded.warnings:
-        terminal.finding(warning)
-    packed = pack(loaded.project)
+    # Its errors are told before anything is sent; its warnings are told by the platform.
+    packed = pack(load_project((directory or Path.cwd()).absolute(), None).project)
     for finding in packed.left_out:
         terminal.finding(finding)
     query = given(
