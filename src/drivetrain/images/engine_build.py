@@ -52,6 +52,13 @@ _INDEX_VARIABLES = {
     "PIP_TRUSTED_HOST": "UV_INSECURE_HOST",
     "UV_HTTP_TIMEOUT": "UV_HTTP_TIMEOUT",
 }
+#: Lists the packages of a directory, as ``pip freeze`` does.
+_LISTING = """
+import importlib.metadata, sys
+for one in importlib.metadata.distributions(path=[sys.argv[1]]):
+    print(f"{one.metadata['Name']}=={one.version}")
+"""
+
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
 
@@ -145,7 +152,7 @@ class EngineBuild:
             self._progress.step(f"Building with {self._engine.name}")
             self._run(context, tag, secrets)
             try:
-                packages = self._packages(tag)
+                packages = self._packages(tag, python)
                 self._progress.step("Taking the image over")
                 image = self._taken(tag, Path(temporary))
             finally:
@@ -232,19 +239,20 @@ class EngineBuild:
         command = self._engine.command(*flags, str(context))
         run_program(command, environ, progress=self._progress, what=self._engine.name)
 
-    def _packages(self, tag: str) -> tuple[Package, ...]:
-        """What the model's world holds, by the names of its metadata."""
-        listing = f"ls {layout.MODEL}/lib/python3*/site-packages"
+    def _packages(self, tag: str, python: str) -> tuple[Package, ...]:
+        """What the model's world holds; what the base has installed is not looked at."""
+        words = (f"{layout.MODEL}/bin/python", "-I", "-c", _LISTING, layout.site_packages(layout.MODEL, python))
         if self._engine.name == "buildah":
             container = self._engine.call("from", "--pull-never", tag).split()[-1]
             try:
-                text = self._engine.call("run", container, "--", "sh", "-c", listing)
+                text = self._engine.call("run", container, "--", *words)
             finally:
                 self._engine.call("rm", container)
         else:
-            text = self._engine.call("run", "--rm", "--network", "none", "--entrypoint", "sh", tag, "-c", listing)
-        found = re.findall(r"^([\w.]+)-([^-\s]+)\.dist-info$", text, re.MULTILINE)
-        return tuple(sorted(Package(name=name, version=version) for name, version in found))
+            text = self._engine.call("run", "--rm", "--network", "none", "--entrypoint", words[0], tag, *words[1:])
+        pairs = (line.split("==") for line in text.splitlines() if line.count("==") == 1)
+        found = (Package(name=name, version=version) for name, version in pairs)
+        return tuple(sorted(found, key=lambda one: one.normal_name))
 
     def _taken(self, tag: str, directory: Path) -> Image:
         store = self._transfers.store

@@ -1,0 +1,288 @@
+"""Images in real containers: built directly and with engines, run, served, predicted with, stopped."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.slow
+
+PREDICTOR = """
+import os
+import subprocess
+import sys
+
+from cog import BasePredictor, Input, Path
+
+
+class Predictor(BasePredictor):
+    def setup(self):
+        self.word = "hello"
+
+    def predict(self, text: str = Input(description="Whom to greet"), image: Path = Input(default=None)) -> str:
+        print("greeting", text)
+        size = len(image.read_bytes()) if image else 0
+        return f"{self.word} {text} {size}"
+"""
+
+#: What this machine may give to containers, where it is one itself.
+LIMITS = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=2048:2048"]\n[engine]\nruntime = "runc"\n'
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory):
+    """Environment variables with which podman and buildah keep to themselves, in storage of their own."""
+    if os.geteuid() != 0:
+        pytest.skip("containers of tests are run as root")
+    if shutil.which("podman") is None or shutil.which("buildah") is None or shutil.which("runc") is None:
+        pytest.skip("there is no podman, buildah or runc on this machine; scripts/test_tools.sh installs them")
+    directory = tmp_path_factory.mktemp("engines")
+    (directory / "containers.conf").write_text(LIMITS)
+    (directory / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/root"\nrunroot = "{directory}/run"\n'
+    )
+    environ = {
+        "CONTAINERS_CONF": str(directory / "containers.conf"),
+        "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
+    }
+    if (problem := _probe({**os.environ, **environ}, directory)) is not None:
+        pytest.skip(f"podman cannot run containers here: {problem}")
+    yield environ
+    subprocess.run(["podman", "system", "reset", "--force"], env={**os.environ, **environ}, capture_output=True, check=False)
+
+
+def _probe(environ, directory):
+    """Why podman cannot run a container here; ``None`` if it can."""
+    archive = directory / "probe.tar"
+    subprocess.run(["tar", "-cf", archive, "--files-from", "/dev/null"], check=True)
+    subprocess.run(["podman", "import", archive, "localhost/probe"], env=environ, capture_output=True, check=False)
+    done = subprocess.run(["podman", "run", "--rm", "localhost/probe", "/nothing"], env=environ, capture_output=True, text=True)
+    # The image is empty: the runtime got as far as to look for the program, or it did not.
+    return None if done.returncode == 127 else done.stderr.strip()[-300:]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("images-in-containers") / "cache"
+
+
+@pytest.fixture
+def model(project, debian_base, engines, cache):
+    made = project(PREDICTOR, config=f'build: {{python_version: "3.11", base: "{debian_base}"}}\npredict: predict.py:Predictor\n')
+    made.environ.update({"DRIVETRAIN_CACHE_DIR": str(cache), **engines, "PATH": os.environ["PATH"]})
+    if certificates := os.environ.get("SSL_CERT_FILE"):
+        made.environ["COG_CA_CERT"] = certificates  # of whatever stands between this machine and the package index
+    return made
+
+
+def run(project, *arguments, status=0, **options):
+    done = project.cli(*arguments, env=None, **options)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def podman(project, *arguments):
+    done = subprocess.run(["podman", *arguments], env=project.environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Container:
+    """A container that podman runs; its server is asked over HTTP."""
+
+    def __init__(self, project, image, *arguments, flags=()):
+        self.project = project
+        port = free_port()
+        publish = ["--publish", f"127.0.0.1:{port}:5000"]
+        self.identity = podman(project, "run", "--detach", *publish, *flags, image, *arguments)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.client.close()
+        podman(self.project, "rm", "--force", "--time", "0", self.identity)
+
+    def ready(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if self.client.get("/health-check").json()["status"] == "READY":
+                    return self
+            except httpx.TransportError:
+                state = podman(self.project, "inspect", "--format", "{{.State.Status}}", self.identity)
+                assert state in ("running", "created", "initialized"), podman(self.project, "logs", self.identity)
+        raise AssertionError(podman(self.project, "logs", self.identity))
+
+    def predict(self, **inputs):
+        return self.client.post("/predictions", json={"input": inputs}).json()
+
+    def run(self, *command):
+        return podman(self.project, "exec", self.identity, *command)
+
+    def stop(self):
+        """Stop it as engines do; its exit status."""
+        podman(self.project, "stop", "--time", "20", self.identity)
+        return int(podman(self.project, "inspect", "--format", "{{.State.ExitCode}}", self.identity))
+
+
+@pytest.fixture
+def loaded(model):
+    """The image in podman, by its name there."""
+    run(model, "build", "-t", "greeter", "--output", str(model.root.parent / "layout"))
+    return load(model, model.root.parent / "layout")
+
+
+def load(project, layout):
+    return podman(project, "pull", "--quiet", f"oci:{layout}").split()[-1]
+
+
+# Built directly
+
+
+def test_the_server_in_a_container_predicts_and_ends_in_order(model, loaded):
+    with Container(model, loaded).ready() as container:
+        answer = container.predict(text="you")
+        assert (answer["output"], answer["logs"]) == ("hello you 0", "greeting you\n")
+        assert container.run("/opt/drivetrain/bin/python", "-IS", "/opt/drivetrain/health.py") == "READY"
+        assert container.stop() == 0
+
+
+def test_the_first_process_buries_those_that_lost_their_parents(model, loaded):
+    with Container(model, loaded).ready() as container:
+        container.run("sh", "-c", "(sleep 0.1 &) ; true")
+        podman(model, "exec", "--detach", container.identity, "sh", "-c", "(sh -c 'sleep 0.2; exit 3' &)")
+        deadline = time.monotonic() + 30
+        states = "Z"
+        while "Z" in states and time.monotonic() < deadline:
+            time.sleep(0.3)
+            states = container.run("sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null | cut -d' ' -f3")
+        assert "Z" not in states
+
+
+def test_it_needs_neither_root_nor_a_disk_that_can_be_written_to(model, loaded):
+    flags = ("--read-only", "--user", "1234", "--cap-drop", "all")
+    with Container(model, loaded, flags=flags).ready() as container:
+        assert container.predict(text="you")["output"] == "hello you 0"
+        assert container.run("id", "-u") == "1234"
+        assert container.stop() == 0
+
+
+def test_the_command_line_of_cog_works_as_the_first_process_too(model, loaded):
+    words = ("-m", "cog.server.http", "--host", "0.0.0.0", "--await-explicit-shutdown", "true")
+    with Container(model, loaded, *words, flags=("--entrypoint", "python", "--env", "PORT=5000")).ready() as container:
+        assert "/opt/drivetrain/init.py" in container.run("cat", "/proc/1/cmdline")
+        assert container.client.post("/shutdown").status_code == 200
+        podman(model, "wait", container.identity)
+
+
+def test_the_two_worlds_share_no_packages(model, loaded):
+    with Container(model, loaded, "sleep", "60") as container:
+        seen = container.run("python", "-c", "import cog, pydantic; print(cog.__file__, pydantic.__file__)")
+        assert seen.split()[0].startswith("/opt/drivetrain/lib/python3.11/site-packages/drivetrain_worker/authoring/cog/")
+        assert seen.split()[1].startswith("/opt/model/")
+        question = "import importlib.util as u; print([name for name in ('cog', 'pydantic') if u.find_spec(name)])"
+        assert container.run("/opt/drivetrain/bin/python", "-I", "-c", question) == "[]"
+        assert container.run("pwd") == "/src"
+
+
+def test_run_predicts_with_an_image(model, tmp_path):
+    run(model, "build", "-t", "greeter")
+    (tmp_path / "photo.jpg").write_bytes(b"12345")
+    done = run(model, "run", "greeter", "-i", "text=you", "-i", f"image=@{tmp_path}/photo.jpg")
+    assert done.stdout == "hello you 5\n"
+    assert "greeting you" in done.stderr
+    assert podman(model, "ps", "--all", "--quiet") == ""
+
+
+def test_run_checks_the_inputs_before_anything_starts(model):
+    run(model, "build", "-t", "greeter")
+    assert "did you mean 'text'?" in run(model, "run", "greeter", "-i", "txt=you", status=2).stderr
+
+
+def test_run_tells_of_a_set_up_that_failed(model):
+    model.write("predict.py", PREDICTOR.replace('self.word = "hello"', 'raise RuntimeError("no weights")'))
+    run(model, "build", "-t", "broken")
+    said = run(model, "run", "broken", "-i", "text=you", status=1).stderr
+    assert "the model failed in set-up" in said
+    assert "RuntimeError: no weights" in said
+
+
+def test_serve_serves_an_image_until_it_is_stopped(model):
+    run(model, "build", "-t", "greeter")
+    port = free_port()
+    command = [str(model.python.parent / "drivetrain"), "serve", "greeter", "-p", str(port)]
+    with subprocess.Popen(command, env=model.environment(), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stderr:
+                if "Ready after" in line:
+                    break
+            answer = httpx.post(f"http://127.0.0.1:{port}/predictions", json={"input": {"text": "you"}}, timeout=30)
+            assert answer.json()["output"] == "hello you 0"
+        finally:
+            process.terminate()
+            process.stderr.read()
+        assert process.wait(60) == 0
+
+
+# Built with an engine
+
+
+@pytest.mark.parametrize("engine", ["buildah", "podman"])
+def test_an_engine_gives_an_image_that_behaves_as_the_direct_one_does(model, engine):
+    run(model, "build", "-t", "direct", "--no-precompile")
+    run(model, "build", "-t", "engine", "--engine", engine, "--no-precompile", "--output", str(model.root.parent / "layout"))
+    direct, other = (json.loads(run(model, "inspect", "--json", name).stdout) for name in ("direct", "engine"))
+    for name in ("command", "entrypoint", "ports", "user", "variables", "config", "schema", "inputs", "packages", "base"):
+        assert other[name] == direct[name], name
+    assert other["layers"][0] == direct["layers"][0]  # the base is the registry's own, which need not be sent again
+    with Container(model, load(model, model.root.parent / "layout")).ready() as container:
+        assert container.predict(text="you")["output"] == "hello you 0"
+        assert container.run("python", "-c", "import cog; print(cog.__file__)").startswith("/opt/drivetrain/")
+        assert container.stop() == 0
+
+
+def test_packages_of_the_system_and_commands_are_built_in_and_secrets_are_not(model):
+    secret = model.write("token.txt", "swordfish")
+    config = (
+        (model.root / "cog.yaml")
+        .read_text()
+        .replace(
+            "base:",
+            'system_packages: [hello], run: [{command: "wc -c </run/secrets/token >/counted", '
+            "mounts: [{type: secret, id: token, target: /run/secrets/token}]}], base:",
+        )
+    )
+    model.write("cog.yaml", config)
+    model.write(".dockerignore", "token.txt\n")
+    assert "wants the secret 'token'" in run(model, "build", status=1).stderr
+    output = ("--output", str(model.root.parent / "layout"))
+    done = run(model, "build", "-t", "full", "--no-precompile", "--secret", f"id=token,src={secret}", *output)
+    assert "the project has build.system_packages and build.run" in done.stderr
+    with Container(model, load(model, model.root.parent / "layout")).ready() as container:
+        assert container.run("hello", "-t") == "hello, world"
+        assert container.run("cat", "/counted") == "9"
+        found = container.run("sh", "-c", "grep -rl swordfish /src /run /counted /etc /root /opt/model 2>/dev/null || true")
+        assert found == ""
+
+
+def test_an_engine_that_fails_shows_its_last_lines_and_nothing_is_tagged(model, registry_server):
+    config = (model.root / "cog.yaml").read_text().replace("base:", 'run: ["echo the reason; exit 7"], base:')
+    model.write("cog.yaml", config)
+    name = f"{registry_server.host}/team/failed"
+    said = run(model, "push", name, status=1).stderr
+    assert "the reason" in said
+    assert "failed with exit status" in said
+    assert "is not there" in run(model, "inspect", name, status=1).stderr
