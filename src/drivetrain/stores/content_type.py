@@ -1,6 +1,7 @@
 """What a file is, by its first bytes.
 
-Only what models deal in, and nothing that a browser would run: a page that calls itself text stays text.
+Only what models deal in, and nothing that a browser would run: a page is text by its bytes, and is a page only where its sender or
+its name says so.
 """
 
 from __future__ import annotations
@@ -67,8 +68,6 @@ def content_type(given: str | None, name: str, head: bytes, *, is_whole: bool) -
     if said not in _SAYS_NOTHING and _TYPE.fullmatch(said) and _PARAMETERS.fullmatch(parameters):
         return said + semicolon + parameters
     by_bytes = _by_magic(head)
-    if by_bytes == "application/zip" and guess_type(name) != _UNKNOWN:
-        return guess_type(name)  # many formats are zip files; only the name tells which
     if by_bytes is not None:
         return by_bytes
     by_name = guess_type(name)

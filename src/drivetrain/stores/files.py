@@ -223,8 +223,7 @@ async def open_files(directory: Path, new_id: Callable[[], FileId]) -> LocalFile
     """Open a directory of files, making it where there is none.
 
     Args:
-        new_id: Gives ids: 26 random letters and digits. The letters are small, since some file systems do not tell them from
-            large ones.
+        new_id: Gives ids: 26 random letters and digits.
 
     Raises:
         StoreFailed: As ``open_database``.

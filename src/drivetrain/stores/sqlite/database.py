@@ -165,7 +165,11 @@ def _open(path: Path, migrations: Sequence[Migration], application_id: int) -> t
 def _connect(path: Path) -> sqlite3.Connection:
     # Each connection is used by one thread at a time: the closing one uses it after its own has ended.
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
