@@ -166,7 +166,7 @@ class Predictions:
     async def _render(self, request: Request, view: PredictionView) -> dict[str, Any]:
         renderer = self._site.renderer(request)
         waited = bool(labels_of(view.submission.labels).get("waited"))
-        if waited and view.status.is_terminal and not renderer.origin.startswith("https:"):
+        if waited and not renderer.origin.startswith("https:"):
             view = replace(view, output=await with_small_files(self._platform.files, view.output))
         return renderer.prediction(view, self._site.find_revision(view.submission.revision))
 
