@@ -96,10 +96,15 @@ class Live:
 
 
 class Hub:
-    """Owns the live predictions of this process."""
+    """Owns the live predictions of this process.
+
+    Attributes:
+        is_closed: Whether nothing will happen to any of them any more, here: the platform is being stopped.
+    """
 
     def __init__(self) -> None:
         self._live: dict[PredictionId, Live] = {}
+        self.is_closed = False
 
     def __len__(self) -> int:
         return len(self._live)
@@ -122,9 +127,14 @@ class Hub:
             if live.users == 0:
                 self._live.pop(submission.id, None)
 
-    @staticmethod
-    async def follow(live: Live, *, after: tuple[int, int] | None, keep_alive: float) -> AsyncIterator[list[Numbered]]:
-        """Events in order until the end; an empty list whenever nothing happened for ``keep_alive`` seconds.
+    def close(self) -> None:
+        """Let those who wait for a prediction or follow one go: it will be gone on with after the next start. May be called twice."""
+        self.is_closed = True
+        for live in self._live.values():
+            live.wake()
+
+    async def follow(self, live: Live, *, after: tuple[int, int] | None, keep_alive: float) -> AsyncIterator[list[Numbered]]:
+        """Events in order until the end, or the hub's; an empty list whenever nothing happened for ``keep_alive`` seconds.
 
         Args:
             live: Of this prediction, which the caller keeps in the hub meanwhile.
@@ -140,7 +150,7 @@ class Hub:
             if events:
                 yield [Numbered(attempt, number + index, event) for index, event in enumerate(events)]
                 number += len(events)
-            elif live.is_ended:
+            elif live.is_ended or self.is_closed:
                 return
             elif not await live.changed(keep_alive):
                 yield []

@@ -168,6 +168,7 @@ class Parts:
         """Let what runs end within the grace, then end and close everything. May be called twice, and without a start."""
         await self.deployments.stop()
         await self.dispatcher.stop(self.options.stop_grace)
+        self.hub.close()
         await self.scaling.stop()
         await self.webhooks.stop()
         await self._tasks.aclose()

@@ -501,7 +501,7 @@ class Platform:
 
     async def _end_of(self, live: Live, timeout: timedelta) -> None:
         deadline = self.clock.monotonic() + timeout.total_seconds()
-        while not live.is_ended and (left := deadline - self.clock.monotonic()) > 0:
+        while not (live.is_ended or self._parts.hub.is_closed) and (left := deadline - self.clock.monotonic()) > 0:
             await live.changed(left)
 
     def _view(self, record: Record, live: Live | None) -> PredictionView:
