@@ -8,6 +8,7 @@ import pytest
 
 from drivetrain.model.errors import InternalError
 from drivetrain.model.prediction import Status
+from drivetrain.model.signature import Field, IteratorOf, Kind, ListOf, OptionalOf, Plain, Signature, UnionOf
 from drivetrain.platform.app import Access, App, AppName, Resources, Revision, RevisionState, Scaler, Scaling, Share
 from drivetrain.platform.delivery import Delivery, DeliveryState
 from drivetrain.platform.key import ApiKey, AuditLine, Scope
@@ -20,6 +21,15 @@ HOTDOG = AppName("alice", "hotdog")
 OTHER = AppName("alice", "other")
 REVISION = "a" * 64
 
+
+SIGNATURE = Signature(
+    inputs=(
+        Field(name="text", type=Plain(Kind.STRING), required=True, max_length=10, description="\ud800"),
+        Field(name="number", type=UnionOf((Plain(Kind.INTEGER), ListOf(Plain(Kind.NUMBER)))), required=False, default=10**30),
+    ),
+    output=IteratorOf(Plain(Kind.STRING), True),
+    streaming=True,
+)
 
 # Apps
 
@@ -47,6 +57,8 @@ def a_revision(scene, number=1, app=HOTDOG, revision_id=None):
         source="sha256:0",
         state=RevisionState.READY,
         schema={"openapi": "3.0.2", "maximum": 10**30, "components": {"schemas": {}}},
+        signature=SIGNATURE,
+        train_signature=Signature(inputs=(), output=OptionalOf(Plain(Kind.FILE))),
         concurrency=4,
         logs="line\r\n",
         labels={"version": "v1"},

@@ -94,12 +94,12 @@ def _pack_revision(revision: Revision) -> bytes:
 
 
 def _unpack_revision(data: bytes) -> Revision:
-    fields = unpack(data)
+    kept = unpack(data)
+    # What has been added to revisions since gets its default, and what has been taken from them is dropped.
+    fields = {name: msgspec.convert(kept[name], kind) for name, kind in _plain_fields().items() if name in kept}
     for name in _SIGNATURES:
-        fields[name] = Signature.from_wire(fields[name]) if fields.get(name) is not None else None
-    for name, kind in _plain_fields().items():
-        if name in fields:
-            fields[name] = msgspec.convert(fields[name], kind)
+        if kept.get(name) is not None:
+            fields[name] = Signature.from_wire(kept[name])
     return Revision(**fields)
 
 
