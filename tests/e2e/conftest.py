@@ -77,7 +77,8 @@ class Platform:
     def stop(self):
         """End it as Ctrl-C does, if it runs."""
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            if not any("Stopping" in line for line in self.lines[-5:]):  # twice would be once too often
+                self.process.send_signal(signal.SIGINT)
             try:
                 assert self.process.wait(timeout=90) == 0, "".join(self.lines)
             finally:

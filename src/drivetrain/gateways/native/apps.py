@@ -31,7 +31,7 @@ from drivetrain.gateways.native.parsing import (
     scaling_of,
 )
 from drivetrain.gateways.native.rendering import PREFIX, describe_error, render_app, render_revision
-from drivetrain.model.errors import DrivetrainError
+from drivetrain.model.errors import DrivetrainError, InternalError
 from drivetrain.platform.access import Caller
 from drivetrain.platform.app import Access, App, AppName, Resources, Revision, RevisionId, Share
 from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder, Noticed, Said, StepBegun, Strategy
@@ -179,6 +179,10 @@ class Apps:
                 yield json_line(self._line(request, caller, event))
         except DrivetrainError as error:
             yield json_line({"event": "error", "error": describe_error(error)})
+        except Exception:
+            bug = InternalError("the platform met a bug of its own; its log says more")
+            yield json_line({"event": "error", "error": describe_error(bug)})
+            raise
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
