@@ -17,7 +17,7 @@ VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 ROOMS = ("src/", "docs/", "tests/", "scripts/", "examples/", ".ci/")
 
 #: Variables of other programs, which the pages tell about.
-FOREIGN_VARIABLES = {"PYTORCH_ENABLE_MPS_FALLBACK", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
+FOREIGN_VARIABLES = {"PYTORCH_ENABLE_MPS_FALLBACK", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REPLICATE_API_TOKEN", "REPLICATE_BASE_URL"}
 #: Heading of the list of what Cog has and drivetrain has not.
 NOT_THERE_YET = "Not there yet"
 
