@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,15 +13,20 @@ from drivetrain.cli.options import container_options, project_options
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.project import Mode
 
+if TYPE_CHECKING:
+    from drivetrain.images.plan import Plan
+
 
 @click.command(name="debug", short_help="Show how the project is understood.")
 @click.option("--image-name", hidden=True, metavar="NAME")
 @project_options
 @container_options
+@click.option("--dockerfile", "shows_dockerfile", is_flag=True, help="Print the Dockerfile that a container engine builds.")
 @click.pass_obj
 def command(
     terminal: Terminal,
     image_name: str | None,
+    shows_dockerfile: bool,
     config_name: str | None,
     variables: tuple[str, ...],
     realisation: str,
@@ -30,13 +35,18 @@ def command(
 
     That is the project as its config was read, its environment, and the signatures and the API as they stand in the code.
     Nothing is installed and nothing of the project is run. Values of environment variables are left out.
+    With --dockerfile, the Dockerfile that an engine builds is printed instead, values and all.
 
     \b
         drivetrain debug
+        drivetrain debug --dockerfile
     """
     if image_name:
         terminal.note("--image-name has no meaning here: no image is built")
     opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
+    if shows_dockerfile:
+        click.echo(_dockerfile(opening), nl=False)
+        return
     from drivetrain.cli.outputs import write_json
 
     write_json(describe(opening), indent=True)
@@ -50,7 +60,34 @@ def describe(opening: Opening) -> dict[str, Any]:
         "project": _project(opening),
         "environment": _environment(opening),
         "signatures": signatures,
+        "image": _image(opening),
     }
+
+
+def _image(opening: Opening) -> dict[str, Any]:
+    """How an image would be made of it."""
+    from drivetrain.model.errors import ProjectError
+
+    try:
+        plan = _plan(opening)
+    except ProjectError as error:
+        return {"problem": error.message, "hint": error.hint}
+    return {"platform": str(plan.platform), "way": plan.way.value, "reason": plan.reason, "base": plan.base}
+
+
+def _plan(opening: Opening) -> Plan:
+    from drivetrain.cli.image_options import host_platform
+    from drivetrain.images.plan import Wishes, make_plan
+
+    return make_plan(opening.project, host_platform(), Wishes())
+
+
+def _dockerfile(opening: Opening) -> str:
+    from drivetrain.images.dockerfile import Rendering, render_dockerfile
+    from drivetrain.images.plan import DEFAULT_PYTHON
+
+    plan = _plan(opening)
+    return render_dockerfile(plan, Rendering(python=plan.python or DEFAULT_PYTHON))
 
 
 def _project(opening: Opening) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from drivetrain.environments.companions import COMPANIONS, SEEDS
 from drivetrain.environments.requirements import flags_for_uv
@@ -14,7 +15,8 @@ from drivetrain.images.plan import HOME, Plan, container_settings, container_var
 from drivetrain.model.project import BuildCommand
 
 #: Names in the context.
-TOOLS, REQUIREMENTS, SERVER_REQUIREMENTS, SERVER_CONSTRAINTS = "tools", "requirements.txt", "server.txt", "server-constraints.txt"
+TOOLS, MODEL_PACKAGES, SERVER_PACKAGES = "tools", "model-packages", "server-packages"
+REQUIREMENTS, CONSTRAINTS = "requirements.txt", "constraints.txt"
 SERVER_FILES, MODEL_FILES, CERTIFICATES, WEIGHTS, PROJECT = "server", "model", "certificates.pem", "weights", "project"
 
 #: Where the build's own files are while a command of the build runs; nothing of it stays in the image.
@@ -22,23 +24,43 @@ _MOUNTED = "/mnt/drivetrain"
 #: Id of the secret that holds variables for uv: addresses of indexes, which may hold credentials.
 INDEX_SECRET = "drivetrain-indexes"  # noqa: S105 (a name)
 
+#: A path or an archive, where a name would be: with ``-e``, ``-c`` or ``--find-links``, behind ``@``, or alone.
+_LOCAL = re.compile(
+    r"(?!.*://)(?:-[ec] |--find-links |[\w.-]+(?:\[[^\]]*\])?\s*@\s*)?(?:[./]|file:|.*\.(?:whl|zip|tar\.\w+|tgz)\b|-[ec] )",
+    re.IGNORECASE,
+)
+
 _SECRET_ID = re.compile(r"[A-Za-z0-9_.-]+")
 
 
-def render_dockerfile(plan: Plan, *, python: str, precompiles: bool = True, has_index_secret: bool = False) -> str:
-    """The Dockerfile of a plan.
+@dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """What a Dockerfile depends on beside the plan.
 
-    Args:
-        plan: The plan.
+    Attributes:
         python: ``MAJOR.MINOR`` in the image.
         precompiles: Whether packages are compiled to bytecode.
         has_index_secret: Whether the build is given variables for uv.
+        model_key: Changes when what the model's packages are made from does. It stands in the instruction, since not every engine
+            looks into what is mounted to see whether its cache is still right.
+        server_key: The same of the server's packages.
     """
-    lines = "\n".join(_lines(plan, python, precompiles=precompiles, has_index_secret=has_index_secret))
+
+    python: str
+    precompiles: bool = True
+    has_index_secret: bool = False
+    model_key: str = ""
+    server_key: str = ""
+
+
+def render_dockerfile(plan: Plan, rendering: Rendering) -> str:
+    """The Dockerfile of a plan."""
+    lines = "\n".join(_lines(plan, rendering))
     return f"{lines}\n"
 
 
-def _lines(plan: Plan, python: str, *, precompiles: bool, has_index_secret: bool) -> Iterator[str]:
+def _lines(plan: Plan, rendering: Rendering) -> Iterator[str]:
+    python = rendering.python
     spec = plan.project.environment
     settings = container_settings(plan)
     yield f"FROM {plan.base}"
@@ -55,8 +77,9 @@ def _lines(plan: Plan, python: str, *, precompiles: bool, has_index_secret: bool
                 "rm -rf /var/lib/apt/lists/*",
             ]
         )
-    yield _run(_model_steps(plan, python, precompiles=precompiles), mounts=_mounts(has_index_secret), loads=has_index_secret)
-    yield _run(_server_steps(python, precompiles=precompiles), mounts=_mounts(has_index_secret), loads=has_index_secret)
+    refers = refers_to_files(spec.requirements)
+    yield _run(_model_steps(plan, rendering), mounts=(TOOLS, MODEL_PACKAGES, *((PROJECT,) if refers else ())), rendering=rendering)
+    yield _run(_server_steps(rendering), mounts=(TOOLS, SERVER_PACKAGES), rendering=rendering)
     yield f"COPY {MODEL_FILES}/ {layout.MODEL}/"
     yield f"COPY {SERVER_FILES}/ {layout.SERVER}/"
     for command in spec.commands:
@@ -74,11 +97,12 @@ def _lines(plan: Plan, python: str, *, precompiles: bool, has_index_secret: bool
     yield f"CMD {json.dumps(settings['Cmd'])}"
 
 
-def _model_steps(plan: Plan, python: str, *, precompiles: bool) -> list[str]:
+def _model_steps(plan: Plan, rendering: Rendering) -> list[str]:
     spec = plan.project.environment
+    python = rendering.python
     install = (
         f"$uv pip install --quiet --python {layout.MODEL}/bin/python --index-strategy unsafe-best-match"
-        f"{' --compile-bytecode' if precompiles else ''}"
+        f"{' --compile-bytecode' if rendering.precompiles else ''}"
     )
     flags = "".join(f" {shlex.quote(flag)}" for flag in flags_for_uv(spec.requirements))
     backend = f" --torch-backend {plan.torch_backend}" if plan.torch_backend else ""
@@ -87,10 +111,12 @@ def _model_steps(plan: Plan, python: str, *, precompiles: bool) -> list[str]:
     together = f"{install}{flags} --constraints /tmp/pins {companions}"
     one_by_one = f"for name in {companions}; do {install}{flags} --constraints /tmp/pins $name || true; done"
     return [
+        *([f": {rendering.model_key}"] if rendering.model_key else []),
+        *([f"export UV_PYTHON_INSTALL_DIR={layout.PYTHON}"] if plan.brings_python else []),
         f"uv={_MOUNTED}/{TOOLS}/uv",
         f"$uv venv --quiet --no-project --system-site-packages {_python_flags(plan)} --python {python} {layout.MODEL}",
-        f"cd {_MOUNTED}/{PROJECT}",
-        f"{install}{flags}{backend} --requirements {_MOUNTED}/{REQUIREMENTS} {seeds}",
+        *([f"cd {_MOUNTED}/{PROJECT}"] if refers_to_files(spec.requirements) else []),
+        f"{install}{flags}{backend} --requirements {_MOUNTED}/{MODEL_PACKAGES}/{REQUIREMENTS} {seeds}",
         # What came along with Cog is added where it changes nothing of what the project asked for.
         f"$uv pip freeze --python {layout.MODEL}/bin/python --exclude-editable >/tmp/pins",
         f"{{ {together} || {one_by_one}; }}",
@@ -98,30 +124,39 @@ def _model_steps(plan: Plan, python: str, *, precompiles: bool) -> list[str]:
     ]
 
 
-def _server_steps(python: str, *, precompiles: bool) -> list[str]:
-    given = f"--requirements {_MOUNTED}/{SERVER_REQUIREMENTS} --constraints {_MOUNTED}/{SERVER_CONSTRAINTS}"
-    install = f"$uv pip install --quiet --python {layout.SERVER}/bin/python{' --compile-bytecode' if precompiles else ''}"
+def _server_steps(rendering: Rendering) -> list[str]:
+    place = f"{_MOUNTED}/{SERVER_PACKAGES}"
+    given = f"--requirements {place}/{REQUIREMENTS} --constraints {place}/{CONSTRAINTS}"
+    compiles = " --compile-bytecode" if rendering.precompiles else ""
+    install = f"$uv pip install --quiet --python {layout.SERVER}/bin/python{compiles}"
     return [
+        *([f": {rendering.server_key}"] if rendering.server_key else []),
         f"uv={_MOUNTED}/{TOOLS}/uv",
-        f"$uv venv --quiet --no-project --allow-existing --python {layout.MODEL}/bin/python{python} {layout.SERVER}",
+        f"$uv venv --quiet --no-project --allow-existing --python {layout.MODEL}/bin/python {layout.SERVER}",
         f"{install} --only-binary :all: {given}",
     ]
 
 
 def _python_flags(plan: Plan) -> str:
-    return f"--managed-python --install-dir {layout.PYTHON}" if plan.brings_python else "--no-managed-python"
+    return "--managed-python" if plan.brings_python else "--no-managed-python"
 
 
-def _mounts(has_index_secret: bool) -> list[str]:
-    secret = [f"type=secret,id={INDEX_SECRET}"] if has_index_secret else []
-    return [f"type=bind,target={_MOUNTED}", "type=cache,target=/root/.cache/uv", *secret]
-
-
-def _run(steps: list[str], mounts: list[str] | None = None, *, loads: bool = False) -> str:
+def _run(steps: list[str], mounts: Sequence[str] = (), rendering: Rendering | None = None) -> str:
     """One instruction of several steps, each on a line of its own."""
-    options = "".join(f"--mount={mount} \\\n    " for mount in mounts or ())
-    first = [f"set -a && . /run/secrets/{INDEX_SECRET} && set +a"] if loads else []
-    return f"RUN {options}" + " && \\\n    ".join([*first, *steps])
+    options = [f"type=bind,source={name},target={_MOUNTED}/{name}" for name in mounts]
+    first = []
+    if rendering is not None:
+        options.append("type=cache,target=/root/.cache/uv")
+    if rendering is not None and rendering.has_index_secret:
+        options.append(f"type=secret,id={INDEX_SECRET}")
+        first = [f"set -a && . /run/secrets/{INDEX_SECRET} && set +a"]
+    flags = "".join(f"--mount={option} \\\n    " for option in options)
+    return f"RUN {flags}" + " && \\\n    ".join([*first, *steps])
+
+
+def refers_to_files(requirements: Sequence[str]) -> bool:
+    """Whether lines of requirements name files of the project."""
+    return any(_LOCAL.match(line) for line in requirements)
 
 
 def _variables(variables: Mapping[str, str]) -> Iterator[str]:

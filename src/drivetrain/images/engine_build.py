@@ -6,6 +6,7 @@ There it is finished as a directly made image is: with the same settings and lab
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -18,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from drivetrain.environments.environment import Progress
-from drivetrain.environments.requirements import lines_for_uv
+from drivetrain.environments.requirements import lines_for_uv, local_content
 from drivetrain.environments.uv import uv_binary
 from drivetrain.images import dockerfile, layout
 from drivetrain.images.archive import Entry, Kind, file
 from drivetrain.images.base import Base, find_base
 from drivetrain.images.descriptor import Descriptor, platform_of
 from drivetrain.images.direct import Built, DirectOptions
-from drivetrain.images.dockerfile import render_dockerfile
+from drivetrain.images.dockerfile import Rendering, render_dockerfile
 from drivetrain.images.engines import Engine, run_program
 from drivetrain.images.errors import ImageNotFound
 from drivetrain.images.export import image_of, read_docker_archive, read_layout
@@ -144,9 +145,7 @@ class EngineBuild:
             context = Path(temporary) / "context"
             indexes = self._indexes()
             lay_out(context, self._plan, files, schema, python=python, uv=self._uv(), certificates=self._options.certificates)
-            text = render_dockerfile(
-                self._plan, python=python, precompiles=self._options.precompiles, has_index_secret=bool(indexes)
-            )
+            text = render_dockerfile(self._plan, self._rendering(python, has_index_secret=bool(indexes)))
             (context / "Dockerfile").write_text(text, encoding="utf-8")
             secrets = [*self._secret_flags(Path(temporary)), *_index_flags(Path(temporary), indexes)]
             self._progress.step(f"Building with {self._engine.name}")
@@ -171,6 +170,16 @@ class EngineBuild:
                     hint="set build.python_version to the Python that it has",
                 ) from None
             return None
+
+    def _rendering(self, python: str, *, has_index_secret: bool) -> Rendering:
+        spec = self._plan.project.environment
+        return Rendering(
+            python=python,
+            precompiles=self._options.precompiles,
+            has_index_secret=has_index_secret,
+            model_key=_key(spec.requirements, local_content(spec.requirements, spec.root)),
+            server_key=_key([*requirements(), *constraints()]),
+        )
 
     def _check_secrets(self) -> None:
         given = {secret.identity for secret in self._secrets}
@@ -293,9 +302,11 @@ def lay_out(
     (context / dockerfile.TOOLS).mkdir()
     _place(Entry(name="uv", source=uv, executable=True), context / dockerfile.TOOLS / "uv")
     spec = plan.project.environment
-    _write_lines(context / dockerfile.REQUIREMENTS, lines_for_uv(spec.requirements))
-    _write_lines(context / dockerfile.SERVER_REQUIREMENTS, requirements())
-    _write_lines(context / dockerfile.SERVER_CONSTRAINTS, constraints())
+    for name in (dockerfile.MODEL_PACKAGES, dockerfile.SERVER_PACKAGES):
+        (context / name).mkdir()
+    _write_lines(context / dockerfile.MODEL_PACKAGES / dockerfile.REQUIREMENTS, lines_for_uv(spec.requirements))
+    _write_lines(context / dockerfile.SERVER_PACKAGES / dockerfile.REQUIREMENTS, requirements())
+    _write_lines(context / dockerfile.SERVER_PACKAGES / dockerfile.CONSTRAINTS, constraints())
     if certificates is not None:
         (context / dockerfile.CERTIFICATES).write_text(certificates, encoding="utf-8")
     main = f"#!{layout.SERVER}/bin/python -I\nimport sys\n\nfrom drivetrain.cli.main import main\n\nsys.exit(main())\n"
@@ -324,6 +335,13 @@ def _index_flags(directory: Path, indexes: Mapping[str, str]) -> list[str]:
     lines = (f"{name}='{value}'\n" for name, value in indexes.items() if "'" not in value and "\n" not in value)
     _write_private(path, "".join(lines))
     return ["--secret", f"id={dockerfile.INDEX_SECRET},src={path}"]
+
+
+def _key(lines: Iterable[str], content: Iterable[bytes] = ()) -> str:
+    digest = hashlib.sha256("\n".join(lines).encode())
+    for part in content:
+        digest.update(part)
+    return digest.hexdigest()[:16]
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -1,0 +1,97 @@
+"""Images on this machine."""
+
+import errno
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from drivetrain.images.descriptor import LAYER, Descriptor
+from drivetrain.images.digest import digest_of
+from drivetrain.images.errors import Damaged, ImageNotFound
+from drivetrain.images.image import Image
+from drivetrain.images.reference import parse_reference
+from drivetrain.images.store import ImageStore
+from drivetrain.model.errors import OutsideFailed
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ImageStore(tmp_path / "store")
+
+
+def image(number=0):
+    return Image(config={"os": "linux", "architecture": "amd64", "number": number})
+
+
+def test_it_is_an_oci_layout(store):
+    store.tag("name:v1", store.add_image(image()))
+    assert json.loads((store.directory / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
+    (entry,) = json.loads((store.directory / "index.json").read_bytes())["manifests"]
+    assert entry["annotations"] == {"org.opencontainers.image.ref.name": "name:v1"}
+
+
+def test_a_name_comes_to_mean_another_image_and_the_others_stay(store):
+    first, second = store.add_image(image(1)), store.add_image(image(2))
+    store.tag("docker.io/library/a:latest", first)
+    store.tag("b", first)
+    store.tag("docker.io/library/a:latest", second)
+    assert store.resolve(parse_reference("a")).descriptor.digest == second.digest
+    assert store.find("b").digest == first.digest
+    assert store.names() == ["b", "docker.io/library/a:latest"]
+
+
+def _tag(directory, number):
+    store = ImageStore(Path(directory))
+    store.tag(f"name{number}", store.add_image(image(number)))
+
+
+def test_processes_that_name_images_at_once_lose_none(store):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_tag, args=(str(store.directory), number)) for number in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert store.names() == sorted(f"name{number}" for number in range(6))
+
+
+def test_what_is_not_committed_is_not_there(store):
+    with store.writer() as blob:
+        blob.write(b"half")
+    assert list((store.directory / "ingest").iterdir()) == []
+    assert not store.path(digest_of(b"half")).exists()
+
+
+def test_content_of_the_wrong_length_is_not_there(store):
+    digest = store.put(b"content")
+    assert store.has(Descriptor(media_type=LAYER, digest=digest, size=7))
+    assert not store.has(Descriptor(media_type=LAYER, digest=digest, size=8))
+
+
+def test_what_arrives_damaged_is_refused_and_removed(store):
+    digest = digest_of(b"right")
+    partial = store.partial(digest)
+    partial.write_bytes(b"wrong")
+    with pytest.raises(Damaged, match="arrived damaged"):
+        store.adopt(partial, Descriptor(media_type=LAYER, digest=digest, size=5))
+    assert not partial.exists()
+
+
+def test_what_is_not_there_is_named(store):
+    with pytest.raises(ImageNotFound, match="there is no content"):
+        store.read(digest_of(b"none"))
+
+
+def test_a_full_disk_is_told_as_one(store, monkeypatch):
+    class Full:
+        name = "x"
+
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    from drivetrain.images.store import BlobWriter
+
+    with pytest.raises(OutsideFailed, match="the disk is full"):
+        BlobWriter(Full(), store).write(b"x")
