@@ -290,6 +290,28 @@ async def test_expired_files_are_swept(scene):
     assert len(scene.left()) == 2
 
 
+async def test_how_long_a_file_is_kept_can_be_changed(scene):
+    file = await scene.put(expires_at=scene.after(5))
+    assert await scene.files.keep_until(file.id, None) == replace(file, expires_at=None)
+    assert await scene.files.sweep(now=scene.after(6)) == 0
+    assert await scene.files.get(file.id) == replace(file, expires_at=None)
+    await scene.files.keep_until(file.id, scene.after(7))
+    assert await scene.files.sweep(now=scene.after(8)) == 1
+    assert await scene.files.keep_until(file.id, None) is None
+
+
+async def test_metadata_may_come_behind_the_content(scene):
+    """A form may hold more of it there."""
+    metadata = {"before": 1}
+
+    async def content():
+        yield b"content"
+        metadata["behind"] = 2
+
+    file = await scene.put(content(), metadata=metadata)
+    assert (await scene.files.get(file.id)).metadata == {"before": 1, "behind": 2}
+
+
 async def test_a_sweep_leaves_alone_what_is_being_written(scene):
     async def swept_meanwhile():
         yield LARGE

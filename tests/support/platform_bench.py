@@ -75,6 +75,7 @@ class FakeRunner:
             schema=openapi_document(signature, None, version="1"),
             concurrency=self.fleet.concurrency,
             signature=signature,
+            train_signature=self.fleet.train_signature,
         )
 
     async def run(self, job):
@@ -123,6 +124,7 @@ class FakeFleet:
     clock: TurnedClock
     capacity: Capacity = field(default_factory=lambda: Capacity(gpus=("0", "1"), memory=16 * 1024**3, cpus=4))
     signature: Signature = MODEL
+    train_signature: Signature | None = None
     concurrency: int = 1
     behaviour: object = answer
     setup_failure: str = ""

@@ -48,6 +48,7 @@ async def test_an_accepted_prediction_comes_back_as_it_was(scene):
         idempotency_key="k",
         fingerprint="f",
         labels={"deployment": {"n": 1}},
+        destination=AppName("alice", "tuned"),
         trace="00-1-2-01",
     )
     submitted = await scene.queue.submit(submission, queue_limit=1)
@@ -61,6 +62,16 @@ async def test_an_unknown_prediction_is_none(scene):
     assert await scene.queue.get("nobody") is None
     assert await scene.queue.position("nobody") is None
     assert await scene.queue.cancel("nobody", now=scene.now) is CancelResult.UNKNOWN
+
+
+async def test_predictions_of_an_app_are_counted(scene):
+    """Ended ones too, and those of other apps not."""
+    await scene.submit()
+    await scene.queue.complete((await scene.claim_one()).token, scene.outcome())
+    await scene.submit()
+    await scene.submit(app=AppName("alice", "other"))
+    assert await scene.queue.count(AppName("alice", "hotdog")) == 2
+    assert await scene.queue.count(AppName("nobody", "hotdog")) == 0
 
 
 async def test_an_id_is_accepted_once(scene):
