@@ -32,8 +32,8 @@ def command() -> None:
 @click.option(
     "--expires-in", type=click.FloatRange(min=0, min_open=True), metavar="DAYS", help="For how long it is good. [default: for ever]"
 )
-@click.option("--requests-per-minute", type=click.IntRange(1), metavar="N", help="Predictions it may make in a minute.")
-@click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Predictions it may have under way.")
+@click.option("--requests-per-minute", type=click.IntRange(1), metavar="N", help="Most predictions in a minute.")
+@click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Most predictions under way.")
 @platform_options
 @click.pass_obj
 def add(
