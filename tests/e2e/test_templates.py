@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from drivetrain.environments.installed import installed_interpreters
+from drivetrain.environments.uv import uv_binary
 from drivetrain.settings import read_settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="templates are for Linux")
@@ -597,3 +598,65 @@ def test_every_python_can_be_forked(project, python, tmp_path):
             assert told["parent"] == template_of(server)
             crash(server)
             assert respawned(server, told["pid"])["parent"] == told["parent"]
+
+
+# Libraries that compute in threads
+
+NUMERIC = """
+import os
+import {library}
+
+class Predictor:
+    def setup(self):
+        self.one = {make}
+        self.one @ self.one  # in as many threads as the library likes, which stay
+
+    def predict(self) -> list:
+        draw = {draw}
+        self.one @ self.one
+        there = len(os.listdir("/proc/self/task"))
+        return [os.getppid(), {threads}, draw]
+"""
+
+NUMERIC_LIBRARIES = {
+    "numpy": {"library": "numpy", "make": "numpy.ones((800, 800))", "draw": "numpy.random.rand()", "threads": "there"},
+    "torch": {
+        "library": "torch",
+        "make": "torch.ones(800, 800)",
+        "draw": "torch.rand(1).item()",
+        "threads": "min(there, torch.get_num_threads())",
+    },  # numpy has started some as well
+}
+
+
+@pytest.fixture(scope="module", params=NUMERIC_LIBRARIES)
+def numeric(request, tmp_path_factory):
+    """A library that computes in threads of its own, and a Python that has it."""
+    if request.param == "numpy":
+        home = tmp_path_factory.mktemp("numpy") / "venv"
+        subprocess.run([uv_binary(), "venv", "--quiet", "--python", sys.executable, home], check=True)
+        python = home / "bin" / "python"
+        subprocess.run([uv_binary(), "pip", "install", "--quiet", "--python", python, "numpy"], check=True)
+    elif "PYTHON_WITH_TORCH" in os.environ:
+        python = Path(os.environ["PYTHON_WITH_TORCH"])
+    else:
+        pytest.skip("PYTHON_WITH_TORCH names no Python that has torch, which is too large to be fetched for a test")
+    return NUMERIC_LIBRARIES[request.param], python
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("snapshot", ["imports", "after-setup"])
+def test_libraries_compute_in_as_many_threads_as_ever_and_draw_other_numbers(project, numeric, snapshot):
+    words, python = numeric
+    made = project(NUMERIC.format(**words), python=python)
+    with made.serve() as server:
+        _, threads, _ = server.predict()["output"]
+    if snapshot == "imports":
+        learn(made)
+    with made.serve("--snapshot", snapshot) as server:
+        parent, threads_of_fork, draw = server.predict()["output"]
+        assert (parent, threads_of_fork) == (template_of(server), threads)
+        os.kill(children_of(parent)[0], signal.SIGKILL)
+        again = until(lambda: server.predict().get("output"))
+        assert (again[0], again[1]) == (parent, threads)
+        assert again[2] != draw
