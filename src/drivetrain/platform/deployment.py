@@ -14,13 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 from drivetrain.model.errors import BadRequest, DrivetrainError
-from drivetrain.model.prediction import TERMINAL, Status
 from drivetrain.platform.app import App, AppName, Revision, RevisionId, RevisionState, Share
 from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder
 from drivetrain.platform.deploying import Deploying, DeployPorts
 from drivetrain.platform.files import read_reference
 from drivetrain.platform.fleet import BuildOrder
-from drivetrain.platform.queue import PredictionQuery, Submission
+from drivetrain.platform.queue import Submission
 from drivetrain.platform.tasks import Tasks
 
 
@@ -149,9 +148,9 @@ class Deployments:
             revisions = ports.catalog.revisions(app.name)
             with ports.scaling.held(app.name):
                 await ports.catalog.put_app(replace(app, alias=()))  # nothing more is accepted
-                await self._cancel_all(app.name)
+                await ports.catalog.remove_app(app.name)  # takes claims away: what still runs has no result any more
                 await ports.scaling.end_all(app.name, now=True)
-                await ports.catalog.remove_app(app.name)
+                ports.dispatcher.forget(app.name)
             for revision in revisions:
                 await self._remove_belongings(revision)
             await ports.logs.remove(app.name)
@@ -161,14 +160,6 @@ class Deployments:
         """Forget a revision that answers no requests."""
         await self._ports.catalog.remove_revision(revision.id)
         await self._remove_belongings(revision)
-
-    async def _cancel_all(self, app: AppName) -> None:
-        query = PredictionQuery(app=app, statuses=frozenset(Status) - TERMINAL, limit=1000)
-        while records := await self._ports.queue.find(query):
-            for record in records:
-                await self._ports.dispatcher.cancel(record.submission.id)
-            await self._ports.scaling.end_all(app, now=True)  # with its runner gone, what was claimed ends too
-            await asyncio.sleep(0.05)
 
     async def _remove_belongings(self, revision: Revision) -> None:
         """Delete what no other revision needs."""

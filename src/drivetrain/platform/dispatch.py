@@ -18,7 +18,7 @@ import anyio
 from drivetrain.model.errors import DrivetrainError, OutsideFailed
 from drivetrain.model.prediction import Completed, Failure, Log, Output, OutputValue, PredictionId, Source, Status
 from drivetrain.model.project import Mode
-from drivetrain.platform.app import RevisionId
+from drivetrain.platform.app import AppName, RevisionId
 from drivetrain.platform.catalog import Catalog
 from drivetrain.platform.clock import Clock
 from drivetrain.platform.fleet import Answer, Job, RunnerLost, RunnerRefused
@@ -187,6 +187,11 @@ class Dispatcher:
         attempt = self._attempts.get(prediction_id)
         if attempt is not None and attempt.runner.runner is not None:
             await attempt.runner.runner.cancel(prediction_id)
+
+    def forget(self, app: AppName) -> None:
+        """Tell those who wait for predictions of an app that was removed, which are gone with it."""
+        for live in self._hub.of(app):
+            self._ended_in_queue(live.submission.id)
 
     def _ended_in_queue(self, prediction_id: PredictionId, failure: Failure | None = None) -> None:
         """Tell those who wait for a prediction that the store has ended it before it ran."""

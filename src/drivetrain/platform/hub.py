@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import anyio
 
 from drivetrain.model.prediction import Completed, Event, Prediction, PredictionId
+from drivetrain.platform.app import AppName
 from drivetrain.platform.queue import Submission
 from drivetrain.platform.view import fold
 
@@ -113,6 +114,10 @@ class Hub:
         """A prediction that is under way or watched here."""
         return self._live.get(prediction_id)
 
+    def of(self, app: AppName) -> list[Live]:
+        """Those of one app."""
+        return [live for live in self._live.values() if live.submission.app == app]
+
     @contextlib.contextmanager
     def using(self, submission: Submission, *, streams: bool) -> Iterator[Live]:
         """Keep a prediction in the hub until the block is left."""
@@ -128,7 +133,7 @@ class Hub:
                 self._live.pop(submission.id, None)
 
     def close(self) -> None:
-        """Let those who wait for a prediction or follow one go: it will be gone on with after the next start. May be called twice."""
+        """Let those go who wait for a prediction or follow one: it is gone on with after the next start. May be called twice."""
         self.is_closed = True
         for live in self._live.values():
             live.wake()
