@@ -49,7 +49,7 @@ class AsynchronousSession:
         """Serve until a ``stop`` frame."""
         watch_for_end(self._channel, abandon)
         self._loop.add_reader(self._channel.descriptor, self._take_in)
-        self._take_in()  # frames that came during set-up are already here
+        self._loop.call_soon(self._take_in)  # frames that came during set-up are already here
         while not self._has_stopped:  # the author's code may stop the loop too
             self._loop.run_forever()
 

@@ -185,6 +185,33 @@ def test_files_go_in_and_come_out_as_data_urls(project):
         assert body["output"] == {"text": ".png", "file": url("onetwo", "text/plain")}
 
 
+def test_large_files_come_whole_wherever_they_are(project):
+    made = project(
+        """
+        from typing import Any
+        from cog import BasePredictor, Path
+
+        class Predictor(BasePredictor):
+            def predict(self) -> Any:
+                for name, size in {"a.txt": 100_000, "b.txt": 3_000_001, "c.txt": 10}.items():
+                    Path(name).write_text(name[0] * size)
+                return {"second": Path("b.txt"), "list": [Path("a.txt"), Path("c.txt"), Path("b.txt")], "none": None}
+        """
+    )
+    with made.serve() as server:
+        first = server.predict()
+        assert server.client.get(f"/predictions/{first['id']}").json() == first
+        assert len(server.client.head(f"/predictions/{first['id']}").content) == 0
+        a, b, c = (
+            "data:text/plain;base64," + base64.b64encode((letter * size).encode()).decode()
+            for letter, size in (("a", 100_000), ("b", 3_000_001), ("c", 10))
+        )
+        assert first["output"] == {"second": b, "list": [a, c, b], "none": None}
+        with server.client.stream("GET", f"/predictions/{first['id']}", headers={"Accept": "text/event-stream"}) as stream:
+            completed = [line for line in stream.iter_lines() if line.startswith("data: ")][-1]
+        assert json.loads(completed.removeprefix("data: "))["output"] == first["output"]
+
+
 @pytest.mark.parametrize("name", ["/etc/passwd", "file:///etc/passwd", "predict.py"])
 def test_a_path_of_the_servers_machine_is_never_read_through_http(project, name):
     with project(FILES).serve() as server:

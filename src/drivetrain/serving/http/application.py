@@ -22,7 +22,7 @@ from drivetrain.serving.http.docs_page import DOCS_PAGE
 from drivetrain.serving.http.exchange import ClientGone, Exchange, HttpError
 from drivetrain.serving.http.form import Form, is_form
 from drivetrain.serving.http.health import describe_health
-from drivetrain.serving.http.rendering import large_files, render_at_once, render_ending, render_prediction, render_value
+from drivetrain.serving.http.rendering import SizedBody, large_files, render_at_once, render_ending, render_prediction, render_value
 from drivetrain.serving.http.request import ParsedRequest, parse_delivery, parse_request
 from drivetrain.serving.http.streaming import StreamingAnswer
 from drivetrain.serving.http.waiting import Outcome, wait_for_end
@@ -295,24 +295,26 @@ def _show(run: Run, server: ModelServer, exchange: Exchange, status: int) -> Non
         if run.has_files and large_files(run.prediction.outputs, {}):
             exchange.spawn(_guarded(exchange, _show_later(run, server, exchange, status)))
         else:
-            exchange.respond(status, _with_position(render_at_once(run.prediction, {}), run, server))
+            exchange.respond(status, render_at_once(run.prediction, {}) | _position(run, server))
     except Exception as error:  # noqa: BLE001 (as in ``handle``)
         _respond_error(exchange, error)
 
 
 async def _show_later(run: Run, server: ModelServer, exchange: Exchange, status: int) -> None:
-    exchange.respond(status, await _render(run, server))
+    with run.kept():
+        body = SizedBody(run.prediction, _position(run, server))
+        await exchange.respond_sized(status, body.length, body.pieces(), b"application/json")
 
 
 async def _render(run: Run, server: ModelServer) -> dict[str, Any]:
     with run.kept():
-        return _with_position(await render_prediction(run.prediction), run, server)
+        return {**await render_prediction(run.prediction), **_position(run, server)}
 
 
-def _with_position(body: dict[str, Any], run: Run, server: ModelServer) -> dict[str, Any]:
-    if not run.is_finished and (position := server.supervisor.position(run)) is not None:
-        body["queue_position"] = position
-    return body
+def _position(run: Run, server: ModelServer) -> dict[str, Any]:
+    if run.is_finished or (position := server.supervisor.position(run)) is None:
+        return {}
+    return {"queue_position": position}
 
 
 async def _guarded(exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:

@@ -217,13 +217,7 @@ class ClientConnection(asyncio.Protocol):
 
     def answer(self, exchange: Exchange, status: int, content_type: bytes, content: bytes) -> None:
         """Send a whole answer, and go on to the next request."""
-        head = b"%scontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n" % (
-            self._status_line(exchange, status),
-            content_type,
-            len(content),
-            self._extra_headers,
-            self._ending_header(exchange),
-        )
+        head = self._sized_head(exchange, status, content_type, len(content))
         if exchange.method == "HEAD":
             self.transport.write(head)
         elif len(content) <= _JOINED_BYTES:
@@ -234,28 +228,37 @@ class ClientConnection(asyncio.Protocol):
         self._finish(exchange)
 
     def begin_stream(self, exchange: Exchange, content_type: bytes) -> None:
-        """Send the head of an answer that comes in pieces."""
-        if exchange.is_1_0:  # which knows no pieces: the end of the connection is the end of the answer
+        """Send the head of an answer that comes in pieces, nobody knows how many."""
+        exchange.is_chunked = not exchange.is_1_0
+        if exchange.is_1_0:  # which knows no chunks: the end of the connection is the end of the answer
             exchange.keeps_alive = False
         self.transport.write(
             b"%scontent-type: %s\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n%s%s%s\r\n"
             % (
                 self._status_line(exchange, 200),
                 content_type,
-                b"" if exchange.is_1_0 else b"transfer-encoding: chunked\r\n",
+                b"transfer-encoding: chunked\r\n" if exchange.is_chunked else b"",
                 self._extra_headers,
                 self._ending_header(exchange),
             )
         )
 
-    def send(self, exchange: Exchange, chunk: bytes) -> None:
+    def begin_sized(self, exchange: Exchange, status: int, content_type: bytes, length: int) -> None:
+        """Send the head of an answer that comes in pieces."""
+        self.transport.write(self._sized_head(exchange, status, content_type, length))
+
+    def send(self, exchange: Exchange, piece: bytes) -> None:
         """Send a piece of an answer."""
-        if exchange.method != "HEAD" and chunk:
-            self.transport.write(chunk if exchange.is_1_0 else b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        if exchange.method != "HEAD" and piece:
+            self.transport.write(b"%x\r\n%s\r\n" % (len(piece), piece) if exchange.is_chunked else piece)
+
+    def send_all(self, pieces: list[bytes]) -> None:
+        """Send pieces of an answer whose length has been told."""
+        self.transport.writelines(pieces)
 
     def end_stream(self, exchange: Exchange) -> None:
         """End an answer that came in pieces, and go on to the next request."""
-        if exchange.method != "HEAD" and not exchange.is_1_0:
+        if exchange.method != "HEAD" and exchange.is_chunked:
             self.transport.write(b"0\r\n\r\n")
         self._finish(exchange)
 
@@ -387,6 +390,15 @@ class ClientConnection(asyncio.Protocol):
         if self._is_paused and not self.transport.is_closing():
             self._is_paused = False
             self.transport.resume_reading()
+
+    def _sized_head(self, exchange: Exchange, status: int, content_type: bytes, length: int) -> bytes:
+        return b"%scontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n" % (
+            self._status_line(exchange, status),
+            content_type,
+            length,
+            self._extra_headers,
+            self._ending_header(exchange),
+        )
 
     def _status_line(self, exchange: Exchange, status: int) -> bytes:
         if exchange is self._coming:  # there would have to be an end to what is not wanted

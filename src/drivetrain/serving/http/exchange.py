@@ -55,6 +55,7 @@ class Exchange:
         is_answered: Whether the answer is complete.
         is_handed_on: Whether somebody handles it; set by the connection, as is the next.
         expects_leave: Whether the client waits to be told that it may send the body.
+        is_chunked: Whether an answer that comes in pieces says the length of each, as it has not said that of the whole.
         is_client_gone: Whether nobody is left to be answered; what is sent then goes nowhere.
     """
 
@@ -70,6 +71,7 @@ class Exchange:
         "expects_leave",
         "is_1_0",
         "is_answered",
+        "is_chunked",
         "is_client_gone",
         "is_handed_on",
         "keeps_alive",
@@ -92,6 +94,7 @@ class Exchange:
         self.keeps_alive = keeps_alive
         self.is_1_0 = is_1_0
         self.is_answered = False
+        self.is_chunked = False
         self.is_handed_on = False
         self.expects_leave = False
         self.is_client_gone = False
@@ -213,6 +216,45 @@ class Exchange:
             self._writable = writable
             self._connection.begin_stream(self, content_type)
 
+    async def respond_sized(self, status: int, length: int, pieces: AsyncIterator[list[bytes]], content_type: bytes) -> None:
+        """Answer with bytes that come in pieces, as fast as the client reads them.
+
+        Args:
+            status: HTTP status.
+            length: Of all pieces together.
+            pieces: Some at a time. If it fails, or has another length, the answer is cut off.
+            content_type: Of the whole.
+        """
+        self._gone = None
+        if self.is_client_gone:
+            return
+        self._connection.begin_sized(self, status, content_type, length)
+        try:
+            if self.method != "HEAD":
+                async for some in pieces:
+                    length -= sum(map(len, some))
+                    self._connection.send_all(some)
+                    await self._drained()
+                if length:
+                    raise ValueError(f"the answer to {self.method} {self.path} has not the length it should have")
+        except ClientGone:
+            return
+        except BaseException:
+            self.cut()
+            raise
+        self.end_stream()
+
+    async def _drained(self) -> None:
+        if self.is_client_gone:
+            raise ClientGone
+        if not self.is_writable:
+            drained = asyncio.get_running_loop().create_future()
+            self._writable = self._gone = lambda: None if drained.done() else drained.set_result(None)
+            await drained
+            self._writable = self._gone = None
+            if self.is_client_gone:
+                raise ClientGone
+
     @property
     def is_writable(self) -> bool:
         """Whether the client reads what it is sent."""
@@ -237,6 +279,7 @@ class Exchange:
         """Break the answer off so that the client knows."""
         self._gone = self._writable = None
         if not self.is_client_gone:
+            self.is_client_gone = True
             self._connection.cut()
 
     def _take_body(self) -> list[bytes]:

@@ -1,16 +1,17 @@
 """A prediction as Cog's API shows it: all fields of the older server's response object, whichever way it is asked for.
 
 Output files are shown as data URLs. Small ones are read in the event loop; handing them to a thread would cost more. Large ones are
-read beforehand in threads (``load_files``), and their URLs are put into the answer as they are, without being encoded once more.
+read in threads: for an answer piece by piece while it is sent (``SizedBody``), so that it never is in memory as a whole; for all
+else beforehand (``load_files``). Either way their URLs are not encoded once more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
@@ -19,6 +20,15 @@ from drivetrain.model.prediction import OutputFile, OutputValue, Prediction, Sta
 from drivetrain.serving.media_type import guess_type
 
 _SMALL_FILE_BYTES = 64 * 1024
+
+#: So much of a file is encoded at once: little enough for memory that is used again and again. A multiple of three, so that no
+#: piece but the last needs padding.
+_PIECE_BYTES = 3 * 16 * 1024
+
+#: So many pieces are made in one visit to a thread.
+_PIECES = 16
+
+_encode = msgspec.json.Encoder().encode
 
 #: The data URLs of files, each in the form of JSON.
 DataUrls: TypeAlias = Mapping[OutputFile, msgspec.Raw]
@@ -50,6 +60,35 @@ def render_at_once(prediction: Prediction, files: DataUrls) -> dict[str, Any]:
         "started_at": _render_time(prediction.started_at),
         "completed_at": _render_time(prediction.completed_at),
     }
+
+
+class SizedBody:
+    """The response object as bytes whose length is known, and of which only what is being sent is in memory.
+
+    Args:
+        prediction: With output files, at least one of them large.
+        additions: Further members.
+    """
+
+    def __init__(self, prediction: Prediction, additions: Mapping[str, Any]) -> None:
+        large = large_files(prediction.outputs, {})
+        marks = {file: os.urandom(16).hex().encode() for file in large}
+        body = _encode({**render_at_once(prediction, {file: msgspec.Raw(b'"%s"' % marks[file]) for file in large}), **additions})
+        self._parts: list[tuple[bytes, OutputFile | None]] = []
+        for file in sorted(large, key=lambda each: body.index(marks[each])):
+            before, _, body = body.partition(marks[file])
+            self._parts.append((before + _data_url_head(file), file))
+        self._parts.append((body, None))
+        self.length = sum(len(text) + (_encoded_length(file) if file is not None else 0) for text, file in self._parts)
+
+    async def pieces(self) -> AsyncIterator[list[bytes]]:
+        """All of it, in order, some pieces at a time."""
+        for text, file in self._parts:
+            yield [text]
+            if file is not None:
+                with file.path.open("rb", buffering=0) as content:
+                    while pieces := await asyncio.to_thread(_encoded_pieces, content):
+                        yield pieces
 
 
 def render_ending(prediction: Prediction, _files: DataUrls) -> dict[str, Any]:
@@ -99,8 +138,20 @@ def _render_output(prediction: Prediction, files: DataUrls) -> Any:
 
 
 def _data_url(file: OutputFile) -> msgspec.Raw:
-    content = base64.b64encode(file.path.read_bytes())
-    return msgspec.Raw(b'"data:%s;base64,%s"' % (guess_type(file.name).encode(), content))
+    # msgspec encodes bytes as base64 in quotes, more than twice as fast as the standard library.
+    return msgspec.Raw(b'"%s%s' % (_data_url_head(file), _encode(file.path.read_bytes())[1:]))
+
+
+def _data_url_head(file: OutputFile) -> bytes:
+    return b"data:%s;base64," % guess_type(file.name).encode()
+
+
+def _encoded_length(file: OutputFile) -> int:
+    return (file.path.stat().st_size + 2) // 3 * 4
+
+
+def _encoded_pieces(content: BinaryIO) -> list[bytes]:
+    return [_encode(data)[1:-1] for _ in range(_PIECES) if (data := content.read(_PIECE_BYTES))]
 
 
 def _render_time(at: datetime | None) -> str | None:

@@ -18,6 +18,7 @@ class Handler:
 
     def __init__(self):
         self.seen = []
+        self.made = 0
         self.asked = asyncio.Event()
         self.gone = asyncio.Event()
         self.go = asyncio.Event()
@@ -36,6 +37,8 @@ class Handler:
         if exchange.path == "/much":
             exchange.respond_bytes(200, b"x" * 30_000_000, b"text/plain")
             return None
+        if exchange.path.startswith("/sized"):
+            return exchange.respond_sized(200, 30_000_000, self.pieces(), b"text/plain")
         if exchange.path == "/refused":
             exchange.respond(413, {"detail": "no"})
             return None
@@ -51,6 +54,11 @@ class Handler:
     async def later(self, exchange):
         await self.go.wait()
         exchange.respond(200, exchange.path)
+
+    async def pieces(self):
+        for _ in range(30 if self.seen[-1] == "/sized" else 10):
+            self.made += 1
+            yield [b"x" * 500_000] * 2
 
     async def body(self, exchange):
         size = 0
@@ -188,6 +196,38 @@ def test_a_head_is_answered_without_a_body():
             assert b"200" in await reader.readuntil(b"\r\n\r\n")
         writer.write(get("/b"))
         assert (await answer(reader))[2] == b'"/b"'
+
+    run(client)
+
+
+def test_an_answer_of_known_length_comes_as_fast_as_it_is_read():
+    async def client(reader, writer, handler, _server):
+        writer.write(get("/sized") + get("/a"))
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert handler.made < 25  # what the kernel takes
+        assert await reader.readexactly(30_000_000) == b"x" * 30_000_000
+        assert (await answer(reader))[2] == b'"/a"'
+
+    run(client)
+
+
+def test_an_answer_that_is_shorter_than_was_said_is_cut():
+    async def client(reader, writer, _handler, _server):
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        writer.write(get("/sized-wrong"))
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(31_000_000)
+
+    run(client)
+
+
+def test_the_client_of_a_long_answer_may_go():
+    async def client(reader, writer, handler, _server):
+        writer.write(get("/sized"))
+        await reader.readuntil(b"\r\n\r\n")
+        assert handler.made < 25
 
     run(client)
 
