@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml scripts/bootstrap.sh
 
 setup: $(STAMP) ## install everything into .venv, from the lock file
 
-demo: $(STAMP) ## run two example models on real pictures
+demo: $(STAMP) ## run two example models on real pictures, and one of them on a platform
 	@$(BIN)/python examples/demo.py
 
 fmt: $(STAMP) ## format the code
