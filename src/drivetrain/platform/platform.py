@@ -182,7 +182,7 @@ class Platform:
                 yield batch
 
     async def predictions(self, caller: Caller, query: PredictionQuery) -> list[PredictionView]:
-        """Predictions, newest first; of the caller's own apps where it does not say which, and without what ended ones put out."""
+        """Predictions, newest first; of the caller's own apps where it does not say which."""
         if query.app is not None:
             self._require_owned(caller, query.app.owner)
         elif not caller.is_admin:

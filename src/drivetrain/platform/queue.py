@@ -222,6 +222,7 @@ class PredictionQuery:
         after: The other way: those newer than this one, the nearest first in time but returned newest first.
         created_after: Created at or after.
         created_before: Created before.
+        with_events: Read the events of ended ones too; else they have none.
     """
 
     app: AppName | None = None
@@ -233,6 +234,7 @@ class PredictionQuery:
     after: tuple[datetime, str] | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    with_events: bool = False
     limit: int = 100
 
 
@@ -300,7 +302,7 @@ class QueueStore(Protocol):
         """A prediction, with its events if it has ended."""
 
     async def find(self, query: PredictionQuery) -> list[Record]:
-        """Predictions, newest first, without their events."""
+        """Predictions, newest first."""
 
     async def count(self, app: AppName) -> int:
         """How many predictions of an app are known, ended ones included."""

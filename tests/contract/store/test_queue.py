@@ -22,7 +22,7 @@ from drivetrain.model.prediction import (
 )
 from drivetrain.model.project import Mode
 from drivetrain.platform.app import AppName
-from drivetrain.platform.queue import CancelResult, KeyReused, Load, Priority, QueueFull, WebhookOrder
+from drivetrain.platform.queue import CancelResult, KeyReused, Load, PredictionQuery, Priority, QueueFull, WebhookOrder
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +62,16 @@ async def test_an_unknown_prediction_is_none(scene):
     assert await scene.queue.get("nobody") is None
     assert await scene.queue.position("nobody") is None
     assert await scene.queue.cancel("nobody", now=scene.now) is CancelResult.UNKNOWN
+
+
+async def test_predictions_are_found_with_or_without_their_events(scene):
+    waiting, ended = await scene.submit(), await scene.submit()
+    await scene.queue.complete((await scene.claim_one()).token, scene.outcome())
+    for found in await scene.queue.find(PredictionQuery()):
+        assert found.events == ()
+    by_id = {found.submission.id: found for found in await scene.queue.find(PredictionQuery(with_events=True))}
+    assert by_id == {each: await scene.queue.get(each) for each in (waiting, ended)}
+    assert sum(len(found.events) > 0 for found in by_id.values()) == 1
 
 
 async def test_predictions_of_an_app_are_counted(scene):

@@ -129,19 +129,14 @@ class Predictions:
             after=cursor.place if cursor is not None and cursor.is_back else None,
             created_after=_time(request, "created_after"),
             created_before=_time(request, "created_before"),
+            with_events=True,
             limit=PAGE_SIZE + 1,
         )
         # All that there is came through an API; what was made on Replicate's own pages is asked for by 'web'.
         found = await self._platform.predictions(caller, query) if request.query_params.get("source", "api") == "api" else []
         views, page = cut(found, cursor, lambda view: (view.submission.created_at, view.id))
         renderer = self._site.renderer(request)
-        results = [
-            renderer.prediction(
-                await self._platform.prediction(caller, view.id) if view.status.is_terminal else view,
-                self._site.find_revision(view.submission.revision),
-            )
-            for view in views
-        ]
+        results = [renderer.prediction(view, self._site.find_revision(view.submission.revision)) for view in views]
         kept = {key: value for key, value in request.query_params.items() if key in ("created_after", "created_before", "source")}
         return Json(replace(page, results=results).render(renderer.url(path), kept))
 

@@ -297,10 +297,19 @@ class SqliteQueueStore:
         return to_record(rows[0]) if rows else None
 
     async def find(self, query: PredictionQuery) -> list[Record]:
-        """Predictions, newest first, without their events."""
+        """Predictions, newest first."""
         parameters = _query_parameters(query)
         statement = self._sql["find_newest" if query.after is None else "find_next_newer"]
-        rows = await self._database.read(lambda connection: _all(connection.execute(statement, parameters)))
+
+        def read(connection: sqlite3.Connection) -> list[Row]:
+            rows = _all(connection.execute(statement, parameters))
+            if query.with_events:
+                numbers = json.dumps([row["number"] for row in rows])
+                events = dict(connection.execute(self._sql["events"], (numbers,)).fetchall())
+                rows = [{**row, "events": events.get(row["number"])} for row in rows]
+            return rows
+
+        rows = await self._database.read(read)
         if query.after is not None:
             rows.reverse()
         return [to_record(row) for row in rows]

@@ -92,6 +92,9 @@ UPDATE prediction SET cancel_requested_at = coalesce(cancel_requested_at, :now) 
 -- name: get
 SELECT record.*, outcome.events FROM record LEFT JOIN outcome ON outcome.number = record.number WHERE record.id = ?
 
+-- name: events
+SELECT number, events FROM outcome WHERE number IN (SELECT value FROM json_each(?))
+
 -- name: get_by_number
 SELECT * FROM record WHERE number = ?
 
