@@ -60,6 +60,7 @@ def test_every_variable_that_is_read_is_documented(root, pages):
                 read.update(getattr(key, "value", None) for key in node.keys)
     variables = {name for name in read if isinstance(name, str) and re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", name)}
     documented = pages["docs/reference/settings.md"].text + pages["docs/reference/environments.md"].text
+    documented += pages["docs/reference/images.md"].text
     assert variables
     assert {name for name in variables if name not in documented} <= {"UV_HTTP_RETRIES"}  # is set for uv, not read
 

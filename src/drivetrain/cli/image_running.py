@@ -53,6 +53,10 @@ from drivetrain.serving.media_type import guess_suffix, guess_type
 from drivetrain.settings import read_settings
 
 
+#: Tells servers of Cog to write for people, and little.
+_QUIET = ("COG_LOG_LEVEL=warning", "LOG_FORMAT=console")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
     """An image that an engine has."""
@@ -97,13 +101,12 @@ def prepare(
             if not has_image(engine, name):
                 progress.step(f"Handing the image to {engine.name}")
                 load_image(engine, moves, manifest, name)
-    quiet = {"COG_LOG_LEVEL": "warning", "LOG_FORMAT": "console"}
     running = Running(
         name=name,
         image=image,
         gpus=flags.gpus,
         platform=flags.platform,
-        variables={**quiet, **parse_variables(tuple(variables))},
+        variables=parse_variables((*_QUIET, *variables)),
         ports=ports,
         arguments=arguments,
     )
