@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_SLEEP = timedelta(seconds=30)
 
 #: And no oftener: when thousands of predictions come in a second, they are looked at together.
-_SHORTEST_SLEEP_SECONDS = 0.01
+_SHORTEST_SLEEP_SECONDS = 0.05
 
 #: That a runner has become idle is no haste.
 _SOON_SECONDS = 0.25
