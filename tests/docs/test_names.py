@@ -17,7 +17,14 @@ VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 ROOMS = ("src/", "docs/", "tests/", "scripts/", "examples/", ".ci/")
 
 #: Variables of other programs, which the pages tell about.
-FOREIGN_VARIABLES = {"PYTORCH_ENABLE_MPS_FALLBACK", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REPLICATE_API_TOKEN", "REPLICATE_BASE_URL"}
+FOREIGN_VARIABLES = {
+    "PYTORCH_ENABLE_MPS_FALLBACK",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "REPLICATE_API_TOKEN",
+    "REPLICATE_BASE_URL",
+}
 #: Heading of the list of what Cog has and drivetrain has not.
 NOT_THERE_YET = "Not there yet"
 
@@ -72,7 +79,9 @@ def command_lines(page):
 
 def options_of(command):
     own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"-h", "--help"}
-    return own.union(*map(options_of, command.commands.values())) if isinstance(command, click.Group) and command is not cli else own
+    return (
+        own.union(*map(options_of, command.commands.values())) if isinstance(command, click.Group) and command is not cli else own
+    )
 
 
 def check_call(call):
