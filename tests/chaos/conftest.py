@@ -37,19 +37,30 @@ class Processes:
         return found
 
     def workers_of(self, server):
-        """The server's children that are its workers, alive."""
+        """The server's workers that are alive, whether it has started them or a template has."""
+        return [process for process in self.all() if self._is_worker(process) and process != self.template_of(server)]
+
+    def template_of(self, server):
+        """The process that the server's workers are forked from, if there is one."""
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-        return [int(child) for child in children if self._is_worker(child)]
+        return next((int(child) for child in children if b"template" in self._arguments(child)), None)
 
     def kill(self, pid, signal):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal)
 
-    @staticmethod
-    def _is_worker(pid):
-        with contextlib.suppress(OSError):
-            return b"drivetrain_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    def _is_worker(self, pid):
+        """Each leads its session; what a model forks runs the same program."""
+        arguments = self._arguments(pid)
+        with contextlib.suppress(ProcessLookupError):
+            return len(arguments) > 1 and arguments[1].endswith(b"drivetrain_worker") and os.getsid(pid) == pid
         return False
+
+    @staticmethod
+    def _arguments(pid):
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return []
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ class Client(threading.Thread):
             assert answer["output"]["name"] == name
             assert answer["logs"].startswith(f"{name} begins\n{name} ends\n")  # what a crash says right after may follow
         if answer["status"] == "failed":
-            assert "was killed by" in answer["error"], answer
+            assert "was killed by" in answer["error"] or "nobody knows how" in answer["error"], answer
         assert self.record.answers.setdefault(name, answer["status"]) == answer["status"]
 
     def wait(self, name, body):
@@ -177,8 +177,9 @@ class Killer(threading.Thread):
     def run(self):
         while time.monotonic() < self.until:
             time.sleep(self.random.uniform(0.1, 0.5))
-            if workers := self.processes.workers_of(self.server):
-                self.attack(self.random.choice(workers))
+            template = self.processes.template_of(self.server)
+            if victims := [*self.processes.workers_of(self.server), *([template] if template else [])]:
+                self.attack(self.random.choice(victims))
 
     def attack(self, pid):
         how = self.random.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP])
@@ -218,10 +219,11 @@ def assert_nothing_was_lost_or_run_twice(record, receiver, runs, settled):
 @pytest.mark.parametrize(
     ("source", "config", "options", "children"),
     [
-        (SYNCHRONOUS, "", ["--workers", "3", "--queue", "50"], 3),
+        (SYNCHRONOUS, "", ["--workers", "3", "--queue", "50", "--snapshot", "off"], 3),
+        (SYNCHRONOUS, "", ["--workers", "3", "--queue", "50", "--snapshot", "after-setup"], 3),
         (ASYNCHRONOUS, "concurrency:\n  max: 8\nbuild:\n  python_version: '3.11'\n", ["--queue", "50"], 1),
     ],
-    ids=["synchronous", "asynchronous"],
+    ids=["synchronous", "forked", "asynchronous"],
 )
 def test_under_fire(project, receiver, processes, settled, tmp_path, source, config, options, children):
     made = project(source, config=f"predict: predict.py:Predictor\n{config}")

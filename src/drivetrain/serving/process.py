@@ -209,7 +209,7 @@ def ending_of(process: WorkerHandle) -> str:
     """How a process that has ended did so, as in "was killed by SIGSEGV"."""
     code = process.returncode
     if code is None:
-        return "ended; how is not known, since the template that it was forked from had ended before"
+        return "ended (nobody knows how: the template that it was forked from had ended before)"
     if code >= 0:
         return f"exited with status {code}"
     try:
