@@ -473,6 +473,9 @@ def test_what_is_at_work_can_be_measured(running, echo):
     page = running.http.get("/metrics").text
     assert re.search(r'^drivetrain_app_runners\{app="me/echo",state="ready"\} [1-9]', page, re.M)
     assert re.search(r'^drivetrain_queue_size\{app="me/echo"\} 0', page, re.M)
+    assert re.search(r'^drivetrain_app_requests_total\{app="me/echo",status="succeeded"\} [1-9]', page, re.M)
+    assert re.search(r'^drivetrain_app_wait_seconds_count\{app="me/echo"\} [1-9]', page, re.M)
+    assert re.search(r'^drivetrain_cold_starts_total\{result="ready"\} [1-9]', page, re.M)
     assert re.search(r'^drivetrain_http_requests_total\{gateway="native",method="POST",status="201"\} [1-9]', page, re.M)
     assert re.search(r'^drivetrain_http_request_seconds_bucket\{gateway="native",le="0.001"\}', page, re.M)
 

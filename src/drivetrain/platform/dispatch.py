@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
-#: How long a result that cannot be written (the disk is full) waits for the next try.
+#: How long what cannot be written (the disk is full) waits for the next try.
 _WRITE_AGAIN_SECONDS = 1.0
 
 
@@ -70,7 +70,7 @@ class DispatchHooks:
         unwell: A runner is no good any more and must be ended now, and why.
         trained: Makes a training's output a revision of its destination. The one that is awaited, and may raise.
         began: An attempt has begun, of which no event has come yet.
-        ended: A prediction has ended; what was asked for, where that is at hand.
+        ended: A prediction has ended; and what happened to it, where that is at hand.
     """
 
     demand: Callable[[], None]
@@ -78,7 +78,7 @@ class DispatchHooks:
     unwell: Callable[[LiveRunner, str], None]
     trained: Callable[[Submission, Any], Awaitable[object]]
     began: Callable[[Live], None]
-    ended: Callable[[PredictionId, Submission | None], None]
+    ended: Callable[[PredictionId, Live | None], None]
 
 
 class Dispatcher:
@@ -199,7 +199,9 @@ class Dispatcher:
         if live is not None and not live.is_ended:
             status = Status.CANCELED if failure is None else Status.FAILED
             live.apply(Completed(status=status, at=self._clock.now(), failure=failure))
-        self._hooks.ended(prediction_id, None)
+            self._hooks.ended(prediction_id, live)
+        else:
+            self._hooks.ended(prediction_id, None)
 
     def _wait_for_slot(self, submission: Submission) -> None:
         self._may_wait.add(submission.revision)
@@ -212,18 +214,14 @@ class Dispatcher:
         try:
             while (runner := self._runners.with_free_slot(revision)) is not None and not self._is_stopping:
                 wanted = runner.free_slots
-                runner.reserved += wanted
                 self._may_wait.discard(revision)  # what is submitted from here on sets it again
-                claims: list[Claim] = []
                 try:
-                    now = self._clock.now()
-                    claimant = Claimant(runner=runner.id, lease_until=now + self._options.lease)
-                    claims = await self._queue.claim(revision, claimant, limit=wanted, now=now)
-                except DrivetrainError:
+                    claims = await self._claim(runner, wanted)
+                except OutsideFailed as error:
+                    _log.error("what waits cannot be claimed now: %s", error.message)
                     self._may_wait.add(revision)
-                    raise
-                finally:
-                    runner.reserved -= wanted
+                    await asyncio.sleep(_WRITE_AGAIN_SECONDS)  # nobody else will ask again: those who wait submit nothing more
+                    continue
                 for claim in claims:
                     self._begin(runner, claim)
                 if len(claims) == wanted:
@@ -232,6 +230,15 @@ class Dispatcher:
                     return
         finally:
             self._filling.discard(revision)
+
+    async def _claim(self, runner: LiveRunner, count: int) -> list[Claim]:
+        runner.reserved += count
+        try:
+            now = self._clock.now()
+            claimant = Claimant(runner=runner.id, lease_until=now + self._options.lease)
+            return await self._queue.claim(runner.revision, claimant, limit=count, now=now)
+        finally:
+            runner.reserved -= count
 
     def _begin(self, runner: LiveRunner, claim: Claim) -> None:
         prediction_id = claim.record.submission.id
@@ -368,7 +375,7 @@ class Dispatcher:
         self._to_cancel.discard(prediction_id)
         if held:
             live.apply(completed)
-            self._hooks.ended(prediction_id, live.submission)
+            self._hooks.ended(prediction_id, live)
         else:
             _log.warning("prediction %s was given to somebody else, and this end of it is dropped", prediction_id)
 

@@ -18,7 +18,7 @@ from drivetrain.platform.files import FileStore
 from drivetrain.platform.fleet import Fleet
 from drivetrain.platform.gate import RunnerGate
 from drivetrain.platform.housekeeping import Housekeeping
-from drivetrain.platform.hub import Hub
+from drivetrain.platform.hub import Hub, Live
 from drivetrain.platform.ids import Ids
 from drivetrain.platform.keyring import Keyring
 from drivetrain.platform.limits import Limits
@@ -29,6 +29,7 @@ from drivetrain.platform.runners import LiveRunner, Runners
 from drivetrain.platform.scaling import Scaling, ScalingPorts
 from drivetrain.platform.secret import Vault
 from drivetrain.platform.sources import Sources
+from drivetrain.platform.statistics import Statistics
 from drivetrain.platform.store import Store
 from drivetrain.platform.submission import Submissions
 from drivetrain.platform.tasks import Tasks
@@ -88,6 +89,7 @@ class Parts:
         self.keyring = Keyring(adapters.store.keys, adapters.clock)
         self.limits = Limits(adapters.clock)
         self.hub = Hub()
+        self.statistics = Statistics()
         self.runners = Runners()
         self._outgoing = adapters.outgoing
         self.gate = RunnerGate(adapters.internal_url, adapters.files, adapters.clock, adapters.ids, options)
@@ -178,9 +180,11 @@ class Parts:
         await self.files.aclose()
         await self.store.close()
 
-    def _ended(self, prediction_id: PredictionId, submission: Submission | None) -> None:
+    def _ended(self, prediction_id: PredictionId, live: Live | None) -> None:
         self.limits.ended(prediction_id)
-        if submission is None or submission.webhook is not None:
+        if live is not None:
+            self.statistics.add(live.submission.app, live.prediction)
+        if live is None or live.submission.webhook is not None:
             self.webhooks.wake()
 
     async def _publish(self, submission: Submission, output: Any) -> None:

@@ -22,8 +22,10 @@ from drivetrain.platform.key import ApiKey, AuditLine, Scope, digest_of, new_key
 from drivetrain.platform.parts import Parts
 from drivetrain.platform.queue import Load, PredictionQuery, Record, Submission
 from drivetrain.platform.runners import RunnerView
+from drivetrain.platform.scaling import ColdStarts
 from drivetrain.platform.secret import SealedSecret
 from drivetrain.platform.signing import secret_key
+from drivetrain.platform.statistics import AppStatistics
 from drivetrain.platform.submission import PredictionRequest
 from drivetrain.platform.url_signature import verify_download
 from drivetrain.platform.view import PredictionView, view
@@ -41,6 +43,16 @@ class AppChange:
     access: Access | None = None
     description: str | None = None
     labels: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What has happened since the start, in numbers."""
+
+    apps: Mapping[AppName, AppStatistics]
+    cold_starts: ColdStarts
+    webhooks_delivered: int
+    webhooks_given_up: int
 
 
 class Platform:
@@ -330,6 +342,7 @@ class Platform:
         """Take an app out of service: cancel what waits, end its runners, forget it with all that belongs to it."""
         app = self._owned_app(caller, name)
         await self._parts.deployments.remove(app)
+        self._parts.statistics.forget(name)
         await self._audit(caller, "app.remove", str(name))
 
     async def remove_revision(self, caller: Caller, revision_id: RevisionId) -> None:
@@ -385,6 +398,17 @@ class Platform:
             NotFound: Nobody's, or nobody's any more.
         """
         return self._parts.gate.find(token)
+
+    def figures(self, caller: Caller) -> Figures:
+        """What has happened since the start, in numbers."""
+        caller.require(Scope.ADMIN)
+        parts = self._parts
+        return Figures(
+            apps={app.name: parts.statistics.of(app.name) for app in self.catalog.apps()},
+            cold_starts=parts.scaling.cold_starts,
+            webhooks_delivered=parts.webhooks.delivered,
+            webhooks_given_up=parts.webhooks.given_up,
+        )
 
     # Secrets
 
