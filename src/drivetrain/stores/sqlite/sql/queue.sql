@@ -112,10 +112,11 @@ SELECT * FROM record WHERE status = 'processing' ORDER BY +number
 SELECT * FROM record WHERE status = 'processing' AND lease_until <= :now ORDER BY +number
 
 -- name: find_newest
--- The newest of every queue, and of these the newest. Each queue is read no further than it must.
+-- The newest of every queue, and of these the newest. Each queue is read no further than it must: by CROSS JOIN, SQLite is told to begin
+-- with the queues; left to itself, it may begin with every prediction there is.
 SELECT record.*
 FROM queue
-JOIN record ON record.number IN (
+CROSS JOIN record ON record.number IN (
     SELECT listed.number FROM prediction AS listed
     WHERE listed.queue = queue.key
         AND listed.created_at BETWEEN :created_from AND :created_to
@@ -137,7 +138,7 @@ LIMIT :limit
 -- As find_newest, the other way: those next after a place, nearest first.
 SELECT record.*
 FROM queue
-JOIN record ON record.number IN (
+CROSS JOIN record ON record.number IN (
     SELECT listed.number FROM prediction AS listed
     WHERE listed.queue = queue.key
         AND listed.created_at BETWEEN :created_from AND :created_to
