@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,6 +19,7 @@ from drivetrain.platform.ids import Ids
 from drivetrain.platform.options import PlatformOptions
 from drivetrain.platform.parts import Adapters, Parts
 from drivetrain.platform.platform import Platform
+from drivetrain.platform.tracing import Tracer
 from drivetrain.platform.url_signature import UrlSignatures
 from drivetrain.platform.webhooks import Render
 from drivetrain.serving.outgoing import Outgoing, Reach
@@ -24,6 +27,8 @@ from drivetrain.settings import Settings
 from drivetrain.stores.files import open_files
 from drivetrain.stores.sqlite import open_store
 from drivetrain.stores.vault import open_vault
+
+_log = logging.getLogger(__name__)
 
 #: The platform's own value that URLs are signed with.
 _URL_KEY = "url_key"
@@ -100,7 +105,21 @@ async def open_platform(directory: Path, settings: Settings, options: PlatformOp
             renders=renders,
             directory=directory,
             internal_url=internal_url,
+            tracer=_tracer(settings.environ),
         )
         platform = Platform(Parts(adapters, options))
         undoing.pop_all()  # from here on ``platform.stop`` ends them
     return OpenedPlatform(platform=platform, signer=UrlSignatures([vault.open(sealed)]), renders=renders)
+
+
+def _tracer(environ: Mapping[str, str]) -> Tracer | None:
+    """Traces, if the environment names a collector for them, as OpenTelemetry's own variables do."""
+    is_wanted = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not is_wanted or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    try:
+        from drivetrain.serving.tracing import Tracing
+    except ImportError:
+        _log.warning("traces are asked for, but OpenTelemetry is not installed; install drivetrain[tracing]")
+        return None
+    return Tracing("drivetrain-platform")

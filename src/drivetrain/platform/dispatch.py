@@ -38,6 +38,7 @@ from drivetrain.platform.retry import Fail, Happening, RetryPolicy, decide
 from drivetrain.platform.runners import LiveRunner, Runners
 from drivetrain.platform.submission import Submissions
 from drivetrain.platform.tasks import Signal, Tasks
+from drivetrain.platform.tracing import AttemptTrace, Tracer
 
 _T = TypeVar("_T")
 
@@ -53,6 +54,7 @@ class _Attempt:
 
     claim: Claim
     runner: LiveRunner
+    trace: AttemptTrace | None = None
     is_lost: bool = False  #: the claim is no longer ours, so its result is nobody's
 
 
@@ -96,6 +98,7 @@ class Dispatcher:
         clock: Clock,
         options: PlatformOptions,
         hooks: DispatchHooks,
+        tracer: Tracer | None = None,
     ) -> None:
         self._queue = queue
         self._hub = hub
@@ -106,6 +109,7 @@ class Dispatcher:
         self._clock = clock
         self._options = options
         self._hooks = hooks
+        self._tracer = tracer
         self._tasks = Tasks()
         self._attempts: dict[PredictionId, _Attempt] = {}
         self._to_cancel: set[PredictionId] = set()
@@ -255,6 +259,8 @@ class Dispatcher:
             self._hooks.began(live)
             for sentence in claim.record.history:
                 live.apply(Log(source=Source.STDERR, data=f"{sentence}\n"))
+            if self._tracer is not None:
+                attempt.trace = AttemptTrace(self._tracer, claim.record, self._clock.now(), attempt.runner.id)
             problem: Exception | None = None
             completed: Completed | None = None
             try:
@@ -270,6 +276,10 @@ class Dispatcher:
                 completed = await self._after(problem, live, attempt)
             if completed is not None:
                 await self._conclude(live, attempt, await self._published(live, completed))
+            if attempt.trace is not None:
+                failure = completed.failure if completed is not None else None
+                error = failure.message if failure is not None else None if problem is None else str(problem)
+                attempt.trace.end(self._clock.now(), error)
 
     async def _run(self, live: Live, attempt: _Attempt) -> Completed:
         """Have a runner run it; how it ended."""
@@ -285,7 +295,7 @@ class Dispatcher:
             input=gate.outward(self._submissions.unsealed(submission)),  # type: ignore[arg-type] # a mapping stays one
             context=submission.context,
             mode=submission.mode,
-            trace=submission.trace,
+            trace=attempt.trace.traceparent if attempt.trace is not None else submission.trace,
         )
         with anyio.move_on_after(limit.total_seconds() if limit is not None else None) as scope:
             async for event in runner.run(job):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from drivetrain.platform.statistics import Statistics
 from drivetrain.platform.store import Store
 from drivetrain.platform.submission import Submissions
 from drivetrain.platform.tasks import Tasks
+from drivetrain.platform.tracing import Tracer
 from drivetrain.platform.webhooks import Render, WebhookPorts, Webhooks
 from drivetrain.serving.outgoing import Outgoing
 
@@ -48,6 +50,7 @@ class Adapters:
         random_bytes: For secrets.
         outgoing: Whom the platform may talk to by itself.
         renders: By gateway, what makes the bodies of webhooks.
+        tracer: Sends spans, if anybody collects them.
     """
 
     store: Store
@@ -62,6 +65,7 @@ class Adapters:
     renders: Mapping[str, Render]
     directory: Path
     internal_url: str
+    tracer: Tracer | None = None
 
 
 class Parts:
@@ -92,6 +96,7 @@ class Parts:
         self.statistics = Statistics()
         self.runners = Runners()
         self._outgoing = adapters.outgoing
+        self._tracer = adapters.tracer
         self.gate = RunnerGate(adapters.internal_url, adapters.files, adapters.clock, adapters.ids, options)
         self.logs = RunnerLogs(adapters.directory / "logs", options.runner_log_bytes, adapters.clock)
         sources = Sources(adapters.directory / "sources", adapters.directory / "data", options.archive_bytes)
@@ -122,6 +127,7 @@ class Parts:
             submissions=self.submissions,
             gate=self.gate,
             clock=adapters.clock,
+            tracer=adapters.tracer,
             options=options,
             hooks=DispatchHooks(
                 demand=self.scaling.wake,
@@ -177,6 +183,8 @@ class Parts:
         await self.fleet.aclose()
         await self.logs.flush()
         await self._outgoing.aclose()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.shutdown)
         await self.files.aclose()
         await self.store.close()
 

@@ -65,9 +65,35 @@ class Tracing:
 
         run.add_watcher(watch)
 
+    def begin(self, name: str, headers: Mapping[str, str], at: datetime, attributes: Mapping[str, Any]) -> OpenSpan:
+        """Begin a span, in the trace that the headers tell of."""
+        context = TraceContextTextMapPropagator().extract(dict(headers))
+        span = self._tracer.start_span(name, context, attributes=dict(attributes), start_time=_nanoseconds(at))
+        return OpenSpan(span)
+
     def shutdown(self) -> None:
         """Send what has not been sent. May be called twice."""
         self._provider.shutdown()
+
+
+class OpenSpan:
+    """A span that has begun."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What makes what somebody else does a part of it."""
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(self._span))
+        return carrier
+
+    def end(self, at: datetime, error: str | None = None) -> None:
+        """It is over; ``error`` if it went wrong."""
+        if error is not None:
+            self._span.set_status(StatusCode.ERROR, error)
+        self._span.end(_nanoseconds(at))
 
 
 def _nanoseconds(at: datetime) -> int:
