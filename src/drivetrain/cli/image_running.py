@@ -52,7 +52,6 @@ from drivetrain.model.signature import Signature
 from drivetrain.serving.media_type import guess_suffix, guess_type
 from drivetrain.settings import read_settings
 
-
 #: Tells servers of Cog to write for people, and little.
 _QUIET = ("COG_LOG_LEVEL=warning", "LOG_FORMAT=console")
 

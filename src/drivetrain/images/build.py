@@ -94,6 +94,7 @@ class Builder:
             OutsideFailed: A registry, the package index, an engine or the disk failed.
         """
         plans, schema = self.plans(order)
+        self.transfers.store.tidy()
         built = [self._build_one(order, plan, files, schema) for plan in plans]
         if len(built) == 1:
             return built[0].descriptor, built

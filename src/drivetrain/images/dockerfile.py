@@ -64,6 +64,7 @@ def _lines(plan: Plan, rendering: Rendering) -> Iterator[str]:
     spec = plan.project.environment
     settings = container_settings(plan)
     yield f"FROM {plan.base}"
+    yield "USER root"
     if plan.has_certificates:
         yield f"COPY {CERTIFICATES} {layout.CERTIFICATES}"
     yield from _variables({name: value for name, value in container_variables(plan, {}, python=python).items() if name != "PATH"})
@@ -90,7 +91,7 @@ def _lines(plan: Plan, rendering: Rendering) -> Iterator[str]:
         yield f"RUN mkdir -p {HOME} && chown {plan.user}:{plan.user} {HOME} {layout.SOURCE}"
     yield f"COPY {owner}{WEIGHTS}/ {layout.SOURCE}/"
     yield f"COPY {owner}{PROJECT}/ {layout.SOURCE}/"
-    if "User" in settings:
+    if settings["User"]:
         yield f"USER {settings['User']}"
     yield f"EXPOSE {layout.PORT}"
     yield f"ENTRYPOINT {json.dumps(settings['Entrypoint'])}"

@@ -182,7 +182,6 @@ HOME = "/home/model"
 
 def container_settings(plan: Plan) -> dict[str, Any]:
     """How a container of the image is run, by the names that image configs have for it, but for variables and labels."""
-    user = {} if plan.user is None else {"User": f"{plan.user}:{plan.user}"}
     server = f"{layout.SERVER}/bin/python"
     return {
         "WorkingDir": layout.SOURCE,
@@ -196,5 +195,5 @@ def container_settings(plan: Plan) -> dict[str, Any]:
             "StartPeriod": 1800 * _SECOND,  # set-up may load for long; what answers sooner is healthy sooner
             "Retries": 3,
         },
-        **user,
+        "User": f"{plan.user}:{plan.user}" if plan.user is not None else "",  # root, whatever the base says
     }

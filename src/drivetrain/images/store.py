@@ -11,7 +11,9 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +26,10 @@ from drivetrain.images.reference import Reference
 from drivetrain.model.errors import OutsideFailed
 
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
+#: Files that nobody has touched for so long belong to no process that lives; downloads are kept for longer.
+_LEFT_SECONDS = 24 * 3600
+_BEGUN_SECONDS = 14 * 24 * 3600
+
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -196,6 +202,19 @@ class ImageStore:
     def forget(self, name: str) -> None:
         """Keep it no longer."""
         (self.directory / "notes" / f"{name}.json").unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what processes have left that were killed: all but downloads that were begun, which are gone on with."""
+        now = time.time()
+        for path in (*self.directory.glob("staging/*"), *self.directory.glob("ingest/*")):
+            kept = _BEGUN_SECONDS if path.suffix == ".partial" else _LEFT_SECONDS
+            with contextlib.suppress(OSError):  # another process may be tidying too
+                if path.name == "lock" or now - path.stat().st_mtime < kept:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
     def _tagged(self) -> tuple[Descriptor, ...]:
         try:

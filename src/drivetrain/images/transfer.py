@@ -123,8 +123,7 @@ class Transfers:
             manifest = self.fetch_manifest(reference, registry, platform)
             images = [manifest]
             if manifest.is_index:
-                digests = [one.digest for one in manifest.manifests if one.platform is None or one.platform.os != "unknown"]
-                images = [self.fetch_manifest(reference.with_digest(digest), registry, None) for digest in digests]
+                images = [self.fetch_manifest(reference.with_digest(one.digest), registry, None) for one in manifest.manifests]
             wanted = {blob.digest: blob for image in images for blob in image.blobs}
             moved = self._each(wanted.values(), lambda blob: self.fetch(registry, reference, blob))
         self.store.tag(str(reference), manifest.descriptor)

@@ -24,7 +24,7 @@ def instructions(text):
 def test_the_order_is_that_of_cog():
     text = render(system_packages=("ffmpeg",), requirements=("numpy",), commands=(BuildCommand(command="make all"),))
     assert instructions(text) == [
-        *("FROM", "ENV", "ENV", "RUN", "RUN", "RUN", "COPY", "COPY", "RUN"),
+        *("FROM", "USER", "ENV", "ENV", "RUN", "RUN", "RUN", "COPY", "COPY", "RUN"),
         *("WORKDIR", "COPY", "COPY", "EXPOSE", "ENTRYPOINT", "CMD"),
     ]
     assert text.index("ffmpeg") < text.index("requirements.txt") < text.index("make all") < text.index("COPY project/")

@@ -3,6 +3,8 @@
 import errno
 import json
 import multiprocessing
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,20 @@ def test_a_full_disk_is_told_as_one(store, monkeypatch):
 
     with pytest.raises(OutsideFailed, match="the disk is full"):
         BlobWriter(Full(), store).write(b"x")
+
+
+def test_what_killed_processes_left_is_removed_when_it_is_old(store):
+    store.put(b"content")
+    for name in ("staging/old/x", "staging/new/x", "ingest/tmp-old", "ingest/tmp-new", "ingest/old.partial"):
+        path = store.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("staging/old", "ingest/tmp-old", "ingest/old.partial"):
+        os.utime(store.directory / name, (time.time() - 3 * 24 * 3600,) * 2)
+    store.tidy()
+    left = {
+        path.relative_to(store.directory).as_posix()
+        for place in ("staging", "ingest")
+        for path in (store.directory / place).iterdir()
+    }
+    assert left == {"staging/new", "ingest/tmp-new", "ingest/old.partial"}
