@@ -278,8 +278,8 @@ class Dispatcher:
                 await self._conclude(live, attempt, await self._published(live, completed))
             if attempt.trace is not None:
                 failure = completed.failure if completed is not None else None
-                error = failure.message if failure is not None else None if problem is None else str(problem)
-                attempt.trace.end(self._clock.now(), error)
+                wrong = failure.message if failure is not None else None if problem is None else str(problem)
+                attempt.trace.end(self._clock.now(), wrong)
 
     async def _run(self, live: Live, attempt: _Attempt) -> Completed:
         """Have a runner run it; how it ended."""
