@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -13,7 +14,8 @@ from fleet_bench import ECHO, STOPPABLE, Bench, began, has_ended, is_there, proc
 
 from drivetrain.fleets.process import ProcessFleet
 from drivetrain.model.errors import OutsideFailed
-from drivetrain.platform.fleet import RunnerLost, SetupFailed
+from drivetrain.model.prediction import Status
+from drivetrain.platform.fleet import Grant, RunnerLost, SetupFailed
 from drivetrain.settings import read_settings
 
 pytestmark = [
@@ -47,8 +49,10 @@ def children(pid):
 
 
 def template():
-    """The process that runners are forked from: the one child that this process has."""
-    (pid,) = (child for child in children(os.getpid()) if is_there(child))
+    """The process that runners are forked from: of this process's children the one that says so."""
+    (pid,) = (
+        child for child in children(os.getpid()) if is_there(child) and "runners" in Path(f"/proc/{child}/cmdline").read_text()
+    )
     return pid
 
 
@@ -191,3 +195,120 @@ def test_processes_that_detach_themselves_end_with_their_runner(fleet):
         assert has_ended(daemon)
 
     fleet(test)
+
+
+class TestForkedWorkers:
+    """Runners whose workers come from a template, since an earlier runner has shown what the project imports."""
+
+    SOURCE = STOPPABLE.replace("import os, subprocess, time", "import os, subprocess, time, colorsys, json").replace(
+        'if action == "crash":',
+        """if action == "see":
+                return json.dumps({**os.environ, "cwd": os.getcwd(), "here": os.listdir()})
+            if action == "hoard":
+                return str(len(bytes(1000 * 1024 * 1024)))
+            if action == "crash":""",
+    )
+    FAMILY = r"family (\d+) (\d+) (\d+) (\d+)\n$"
+
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch):
+        monkeypatch.setattr("drivetrain.fleets.doors._PATIENCE_SECONDS", 0)
+
+    async def forked(self, bench, root, **changes):
+        """A runner with a forked worker, and its processes: worker, server, child, daemon."""
+        while True:
+            bench.text = ""
+            runner = await bench.runner(root, **changes)
+            pids = tuple(map(int, (await bench.logged(self.FAMILY)).groups()))
+            if pids[1] not in servers():
+                return runner, (pids[0], *pids[2:])
+            await run(runner, action="ok")  # by now it has noted what was imported
+            await runner.kill()
+
+    def test_a_runner_has_its_own_place_and_variables_all_the_same(self, fleet):
+        async def test(bench):
+            root = bench.project(self.SOURCE)
+            one, _ = await self.forked(bench, root, variables={"TOKEN": "first"}, grant=Grant(gpus=("0",)))
+            two, _ = await self.forked(bench, root, variables={"TOKEN": "first"}, grant=Grant(gpus=("1",)))
+            first, second = [json.loads(value(await run(runner, action="see"))) for runner in (one, two)]
+            assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]) == ("0", "1")
+            assert first["TOKEN"] == "first"
+            assert len({first["cwd"], second["cwd"], str(root)}) == 3
+            assert len({first["TMPDIR"], second["TMPDIR"]}) == 2
+            assert {"cog.yaml", "predict.py"} <= set(first["here"])
+
+        fleet(test)
+
+    def test_another_secret_is_another_template(self, fleet):
+        async def test(bench):
+            root = bench.project(self.SOURCE)
+            for secret in ("one", "two"):
+                runner, _ = await self.forked(bench, root, variables={"TOKEN": secret})
+                assert json.loads(value(await run(runner, action="see")))["TOKEN"] == secret
+
+        fleet(test)
+
+    def test_a_crash_is_told_and_has_a_successor(self, fleet):
+        async def test(bench):
+            runner, _ = await self.forked(bench, bench.project(self.SOURCE))
+            with pytest.raises(RunnerLost, match="status 3"):
+                await run(runner, action="crash")
+            assert value(await run(runner, action="ok")) == "ok"
+
+        fleet(test)
+
+    def test_memory_is_limited_all_the_same(self, fleet):
+        async def test(bench):
+            runner, _ = await self.forked(bench, bench.project(self.SOURCE), grant=Grant(memory=512 * 1024**2))
+            assert (await run(runner, action="hoard"))[-1].status is Status.FAILED
+
+        fleet(test)
+
+    @pytest.mark.parametrize("end", ["stop", "kill", "server", "template"])
+    def test_nothing_is_left(self, fleet, end):
+        async def test(bench):
+            runner, pids = await self.forked(bench, bench.project(self.SOURCE))
+            if end == "stop":
+                await runner.stop(timedelta(seconds=10))
+            elif end == "kill":
+                await runner.kill()
+            else:
+                os.kill(servers().pop() if end == "server" else parent(pids[0]), signal.SIGKILL)
+                if end == "template":  # its workers live on, until their runner ends
+                    assert value(await run(runner, action="ok")) == "ok"
+                    await runner.kill()
+            await runner.ended
+            assert not any(map(is_there, pids))
+
+        fleet(test)
+
+    def test_the_platforms_end_is_theirs(self, fleet):
+        pids = []
+
+        async def test(bench):
+            _, found = await self.forked(bench, bench.project(self.SOURCE))
+            pids.extend([*found, parent(found[0])])
+
+        fleet(test)
+        assert all(map(has_ended, pids))
+
+    def test_who_does_not_want_templates_has_none(self, fleet):
+        async def test(bench):
+            root = bench.project(self.SOURCE)
+            for _ in range(3):
+                bench.text = ""
+                runner = await bench.runner(root, variables={"DRIVETRAIN_SNAPSHOT": "off"})
+                _, server, *_ = map(int, (await bench.logged(self.FAMILY)).groups())
+                assert server in servers()
+                await runner.kill()
+
+        fleet(test)
+
+
+def servers():
+    """The model servers of this process's fleet."""
+    return set(children(template()))
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -29,6 +29,7 @@ from drivetrain.serving.mount import mount_for_us
 from drivetrain.serving.outgoing import Reach
 from drivetrain.serving.server import ServerOptions
 from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorOptions
+from drivetrain.serving.template_keeper import DoorSource
 from drivetrain.serving.webhooks import WebhookOptions
 from drivetrain.settings import read_settings
 
@@ -89,15 +90,23 @@ def _serve(lifeline: Lifeline, order: ServeOrder, terminal: Terminal) -> int:
         variables={**order.variables, MARK_VARIABLE: order.mark},
     )
     with _listening(order.socket) as listener:
-        launched = launch(command)
+        forks = _forks(lifeline, order, command, terminal)
+        # The model loads while the server gets ready; a worker that is to be forked comes sooner than that.
+        launched = launch(command) if lifeline.door is None else None
         audience = _Platform(lifeline, mode, terminal, ordered_at=order.ordered_at)
-        return serve(command, launched, listener, _options(order, project), terminal, audience)
+        return serve(command, launched, listener, _options(order, project), terminal, audience, forks)
 
 
 def _environment(project: Project, terminal: Terminal) -> Environment:
     """The project's environment; usually it has been built."""
     settings = read_settings(os.environ)
     return find_ready(project.environment, settings) or prepare(project.environment, settings, progress=_Lines(terminal))
+
+
+def _forks(lifeline: Lifeline, order: ServeOrder, command: WorkerCommand, terminal: Terminal) -> DoorSource | None:
+    if order.records is None:
+        return None
+    return DoorSource(lifeline.door, command, Path(order.records), tell=terminal.note, name=order.name)
 
 
 @contextlib.contextmanager

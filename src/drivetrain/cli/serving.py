@@ -24,7 +24,7 @@ from drivetrain.serving.input_files import InputFileLimits, InputFiles
 from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
 from drivetrain.serving.outgoing import Outgoing, Reach
 from drivetrain.serving.server import ModelServer, ServerOptions
-from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHooks, SupervisorOptions, load_frame
+from drivetrain.serving.supervisor import ForkSource, ModelState, Supervisor, SupervisorHooks, SupervisorOptions, load_frame
 from drivetrain.serving.template_project import ProjectTemplate
 from drivetrain.serving.template_snapshot import Snapshot
 from drivetrain.serving.trainings import TrainingServer
@@ -134,10 +134,15 @@ def serve(
     options: ServeOptions,
     terminal: Terminal,
     audience: Audience,
+    forks: ForkSource | None = None,
 ) -> int:
-    """Serve until SIGINT, SIGTERM or ``POST /shutdown``, or until the audience has had enough; the exit status."""
+    """Serve until SIGINT, SIGTERM or ``POST /shutdown``, or until the audience has had enough; the exit status.
+
+    Args:
+        forks: Where workers can be had from; ``None`` leaves it to the options.
+    """
     with _event_loop() as loop:
-        return loop.run_until_complete(_serve(command, launched, listener, options, terminal, audience))
+        return loop.run_until_complete(_serve(command, launched, listener, options, terminal, audience, forks))
 
 
 @contextlib.contextmanager
@@ -159,8 +164,9 @@ async def _serve(
     options: ServeOptions,
     terminal: Terminal,
     audience: Audience,
+    forks: ForkSource | None,
 ) -> int:
-    server = _model_server(command, options, terminal, audience, end=lambda: http.stop())  # noqa: PLW0108 (made below)
+    server = _model_server(command, options, terminal, audience, forks, end=lambda: http.stop())  # noqa: PLW0108 (made below)
     trainings = _trainings(command, options, terminal, audience)
     outgoing = Outgoing(options.reach)
     webhooks = Webhooks(options.webhooks, client=outgoing.client, render=render_prediction, problem=terminal.warn)
@@ -198,7 +204,13 @@ async def _serve(
 
 
 def _model_server(
-    command: WorkerCommand, options: ServeOptions, terminal: Terminal, audience: Audience, *, end: Callable[[], None]
+    command: WorkerCommand,
+    options: ServeOptions,
+    terminal: Terminal,
+    audience: Audience,
+    forks: ForkSource | None,
+    *,
+    end: Callable[[], None],
 ) -> ModelServer:
     hooks = SupervisorHooks(
         approve=audience.loaded,
@@ -206,8 +218,9 @@ def _model_server(
         settled=lambda: None if audience.settled(supervisor) else end(),
         defunct=lambda: None if audience.defunct() else end(),
     )
-    template = _template(command, options, terminal, log=lambda log: supervisor.log(log))  # noqa: PLW0108 (made below)
-    supervisor = Supervisor(command, options.supervisor, hooks, template)
+    if forks is None:
+        forks = _template(command, options, terminal, log=lambda log: supervisor.log(log))  # noqa: PLW0108 (made below)
+    supervisor = Supervisor(command, options.supervisor, hooks, forks)
     input_files = InputFiles(InputFileLimits(reach=options.reach))
     return ModelServer(supervisor, options.server, input_files, mode=command.mode, ended=audience.ended)
 
@@ -245,7 +258,7 @@ def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal
     one_worker = replace(options, supervisor=replace(options.supervisor, workers=1, concurrency=None))
     # Trainings that cannot be set up do not end the server of predictions.
     theirs = audience.of_trainings(reading.signature)
-    server = _model_server(replace(command, mode=Mode.TRAIN), one_worker, terminal, theirs, end=lambda: None)
+    server = _model_server(replace(command, mode=Mode.TRAIN), one_worker, terminal, theirs, None, end=lambda: None)
     return TrainingServer(server, reading.signature)
 
 

@@ -9,6 +9,7 @@ have left is ended when its successor, which has the same directory, starts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import shutil
@@ -21,6 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from drivetrain.fleets.doors import DoorOrder, Doors, project_name
 from drivetrain.fleets.link import RunnerLink
 from drivetrain.fleets.machine import capacity_of_machine
 from drivetrain.fleets.output import RunnerOutput
@@ -80,7 +82,8 @@ class ProcessFleet:
         self._directory = directory.absolute()
         self._mark = hashlib.sha256(str(self._directory).encode()).hexdigest()[:24]
         self._capacity = capacity_of_machine(settings.environ)
-        self._template = RunnerTemplate()
+        self._template = RunnerTemplate(settings.environ)
+        self._doors: Doors
         self._scratch: Scratch | None = None
         self._numbers = 0
         self._processes: set[RunnerProcess] = set()
@@ -99,6 +102,7 @@ class ProcessFleet:
         """
         self._template.warm_up()
         await asyncio.to_thread(self._clean_up)
+        self._doors = Doors(self._settings)
         self._scratch = Scratch()
         if len(self._scratch.path) + len("/1234567.socket") >= _LONGEST_SOCKET_PATH:
             self._scratch.remove()
@@ -132,13 +136,34 @@ class ProcessFleet:
         assert self._scratch is not None
         path = f"{self._scratch.path}/{number}.socket"
         workplace = await self._make_workplace(order, number)
-        serve = lifeline.ServeOrder(
+        try:
+            serve = self._serve_order(order, workplace, path, mark=self._mark_of(number), ordered_at=ordered_at)
+            wanted = DoorOrder(order=order, environ=serve.environ, variables=serve.variables)
+            with contextlib.ExitStack() as stack:
+                door = await self._doors.door(wanted) if serve.records is not None else None
+                if door is not None:
+                    stack.enter_context(door)
+                process = await self._spawn(serve, number, log, workplace, Path(path), door)
+        except BaseException:
+            await asyncio.to_thread(workplace.remove)
+            raise
+        link = RunnerLink(path, hidden=order.files_url)
+        return ProcessRunner(order, process, link, became_ready=lambda: self._doors.prepare(wanted) if serve.records else None)
+
+    def _serve_order(
+        self, order: RunnerOrder, workplace: Workplace, path: str, *, mark: str, ordered_at: float
+    ) -> lifeline.ServeOrder:
+        is_mounted = self._can_mount(order)
+        return lifeline.ServeOrder(
             project=str(workplace.project),
             socket=path,
             temporary=str(workplace.temporary),
             data=str(order.data),
-            data_place=str(self._data_place) if self._can_mount(order) else None,
-            mark=self._mark_of(number),
+            data_place=str(self._data_place) if is_mounted else None,
+            name=project_name(order),
+            # A worker that is forked sees what its template sees, so not what is mounted for its runner alone.
+            records=str(self._doors.records) if not is_mounted else None,
+            mark=mark,
             environ=base_variables(self._settings.environ, order, temporary=workplace.temporary),
             variables={**order.variables, **firm_variables(order)},
             files_url=order.files_url,
@@ -148,12 +173,6 @@ class ProcessFleet:
             memory=order.grant.memory,
             ordered_at=ordered_at,
         )
-        try:
-            process = await self._spawn(serve, number, log, workplace, Path(path))
-        except BaseException:
-            await asyncio.to_thread(workplace.remove)
-            raise
-        return ProcessRunner(order, process, RunnerLink(path, hidden=order.files_url))
 
     async def aclose(self) -> None:
         """Implements ``Fleet``."""
@@ -162,6 +181,8 @@ class ProcessFleet:
         for process in processes:
             process.kill(was_asked=True)
         await asyncio.gather(*(process.ended for process in processes))
+        if self._scratch is not None:
+            await self._doors.aclose()
         await self._template.aclose()
         if self._scratch is not None:
             self._scratch.remove()
@@ -210,6 +231,7 @@ class ProcessFleet:
         log: Callable[[str], None],
         workplace: Workplace | None = None,
         path: Path | None = None,
+        door: socket.socket | None = None,
     ) -> RunnerProcess:
         if self._is_closed:
             raise OutsideFailed("the fleet is closed")
@@ -218,6 +240,8 @@ class ProcessFleet:
         try:
             with theirs:
                 forked = await self._template.fork(theirs, output.writer)
+            if self._is_closed:
+                raise OutsideFailed("the fleet is closed")
             output.close_writer()
             process = RunnerProcess(forked, ours, output, mark=self._mark_of(number), workplace=workplace, path=path)
         except BaseException:
@@ -227,7 +251,7 @@ class ProcessFleet:
         self._processes.add(process)
         process.ended.add_done_callback(lambda _: self._processes.discard(process))
         try:
-            await process.order(order)
+            await process.order(order, door)
         except BaseException:
             process.kill(was_asked=True)
             raise
@@ -241,9 +265,11 @@ class ProcessRunner:
         order: What was ordered.
         process: The process, which has the order.
         link: To the server.
+        became_ready: Called once it is.
     """
 
-    def __init__(self, order: RunnerOrder, process: RunnerProcess, link: RunnerLink) -> None:
+    def __init__(self, order: RunnerOrder, process: RunnerProcess, link: RunnerLink, *, became_ready: Callable[[], None]) -> None:
+        self._became_ready = became_ready
         self._order = order
         self._process = process
         self._link = link
@@ -313,6 +339,7 @@ class ProcessRunner:
             self._process.kill()
             raise SetupFailed(error.message, detail=self._process.output.tail) from error
         if isinstance(met, Ready):
+            self._became_ready()
             return met
         await asyncio.shield(self.ended)  # what it wrote has been read then
         raise _setup_failure(met, self._process)

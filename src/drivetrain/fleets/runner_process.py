@@ -60,10 +60,13 @@ class RunnerProcess:
         self._burial: asyncio.Task[None] | None = None
         self._handle = _handle(forked.pid)
 
-    async def order(self, order: lifeline.Order) -> None:
-        """Tell the process what to do. If it ends meanwhile, ``report`` says so."""
+    async def order(self, order: lifeline.Order, door: socket.socket | None = None) -> None:
+        """Tell the process what to do, and give it a door of a template. If it ends meanwhile, ``report`` says so."""
+        line = lifeline.encode_order(order)
         with contextlib.suppress(OSError):
-            await self._loop.sock_sendall(self._connection, lifeline.encode_order(order))
+            if door is not None:
+                line = line[socket.send_fds(self._connection, [line], [door.fileno()]) :]
+            await self._loop.sock_sendall(self._connection, line)
 
     async def report(self) -> Report | None:
         """What the process reports of its order; ``None`` if it ended without a report."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drivetrain.model.errors import OutsideFailed
@@ -33,9 +34,14 @@ class Forked:
 
 
 class RunnerTemplate:
-    """Owns the template process, and makes another when it has died."""
+    """Owns the template process, and makes another when it has died.
 
-    def __init__(self) -> None:
+    Args:
+        environ: Its environment, which model servers read their settings from. What models see is another.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
         self._process: _TemplateProcess | None = None
         self._is_closed = False
 
@@ -44,7 +50,7 @@ class RunnerTemplate:
         if self._is_closed:
             raise OutsideFailed("the fleet is closed")
         if self._process is None or self._process.has_ended:
-            self._process = _TemplateProcess()
+            self._process = _TemplateProcess(self._environ)
 
     async def fork(self, lifeline: socket.socket, log: int) -> Forked:
         """Fork a process, and give it these two; the caller's own copies stay open.
@@ -78,12 +84,13 @@ class _TemplateGone(Exception):  # noqa: N818 (what has happened to it)
 class _TemplateProcess:
     """One template process: what was asked of it, and who waits for what."""
 
-    def __init__(self) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _MODULE, str(theirs.fileno())],
+                env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),

@@ -34,6 +34,8 @@ class ServeOrder(msgspec.Struct, frozen=True, kw_only=True, tag="serve"):
         temporary: Directory for temporary files.
         data: Directory that the app's runners share.
         data_place: Where the model finds it besides, if it is to be mounted.
+        name: What the project is known by, whose directory is another for each server.
+        records: Where it is noted what the project imports, for templates; ``None`` where none are kept.
         mark: Value of ``MARK_VARIABLE``.
         environ: The environment that the model's starts from.
         variables: Variables on top of the environment's and the project's own.
@@ -50,6 +52,8 @@ class ServeOrder(msgspec.Struct, frozen=True, kw_only=True, tag="serve"):
     temporary: str
     data: str
     data_place: str | None
+    name: str
+    records: str | None
     mark: str
     environ: dict[str, str]
     variables: dict[str, str]
@@ -150,10 +154,12 @@ class Lifeline:
 
     Attributes:
         order: What to do.
+        door: What came with the order: a connection to a template that workers can be forked from.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self.door: socket.socket | None = None
         self.order = self._read_order()
 
     def watch(self) -> None:
@@ -177,9 +183,12 @@ class Lifeline:
     def _read_order(self) -> Order:
         line = bytearray()
         while not line.endswith(b"\n"):
-            data = self._connection.recv(_READ_BYTES)
+            data, descriptors, _, _ = socket.recv_fds(self._connection, _READ_BYTES, 1)
             if not data:
                 os._exit(1)  # nobody wants anything
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
+                self.door = socket.socket(fileno=descriptor)
             line += data
         return _orders.decode(line)
 
