@@ -3,7 +3,7 @@
 # Without root or apt nothing is done, and the tests that need them are skipped and say so.
 set -eu
 missing=
-for pair in podman:podman buildah:buildah runc:runc docker-registry:docker-registry debootstrap:debootstrap; do
+for pair in podman:podman buildah:buildah runc:runc dockerd:docker.io docker-registry:docker-registry debootstrap:debootstrap; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 [ -n "$missing" ] || exit 0

@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 
 import httpx
 import pytest
@@ -116,15 +115,13 @@ class Container:
         podman(self.project, "rm", "--force", "--time", "0", self.identity)
 
     def ready(self):
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+        while True:
             try:
                 if self.client.get("/health-check").json()["status"] == "READY":
                     return self
             except httpx.TransportError:
                 state = podman(self.project, "inspect", "--format", "{{.State.Status}}", self.identity)
                 assert state in ("running", "created", "initialized"), podman(self.project, "logs", self.identity)
-        raise AssertionError(podman(self.project, "logs", self.identity))
 
     def predict(self, **inputs):
         return self.client.post("/predictions", json={"input": inputs}).json()
@@ -162,14 +159,9 @@ def test_the_server_in_a_container_predicts_and_ends_in_order(model, loaded):
 
 def test_the_first_process_buries_those_that_lost_their_parents(model, loaded):
     with Container(model, loaded).ready() as container:
-        container.run("sh", "-c", "(sleep 0.1 &) ; true")
-        podman(model, "exec", "--detach", container.identity, "sh", "-c", "(sh -c 'sleep 0.2; exit 3' &)")
-        deadline = time.monotonic() + 30
-        states = "Z"
-        while "Z" in states and time.monotonic() < deadline:
-            time.sleep(0.3)
-            states = container.run("sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null | cut -d' ' -f3")
-        assert "Z" not in states
+        orphan = container.run("sh", "-c", "sh -c 'exit 3' >/dev/null & echo $!")
+        while "there" in container.run("sh", "-c", f"[ -e /proc/{orphan} ] && echo there || true"):
+            pass  # one that nobody buries stays for ever
 
 
 def test_it_needs_neither_root_nor_a_disk_that_can_be_written_to(model, loaded):
@@ -238,6 +230,46 @@ def test_serve_serves_an_image_until_it_is_stopped(model):
 
 
 # Built with an engine
+
+
+@pytest.fixture(scope="session")
+def docker_daemon(engines, tmp_path_factory):
+    """The environment variables with which docker finds a daemon of its own."""
+    # Debian's docker is as old as its daemon; another on PATH may lack the component that it builds with.
+    if shutil.which("dockerd") is None or not os.path.exists("/usr/bin/docker"):
+        pytest.skip("there is no Debian docker on this machine; scripts/test_tools.sh installs it")
+    directory = tmp_path_factory.mktemp("docker")
+    socket_path = directory / "docker.sock"
+    command = ["dockerd", "--data-root", directory / "data", "--exec-root", directory / "exec", "--host", f"unix://{socket_path}"]
+    command += ["--pidfile", directory / "pid", "--default-ulimit", "nofile=1024:1024"]
+    with (directory / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        environ = {"DOCKER_HOST": f"unix://{socket_path}", "PATH": f"/usr/bin:{os.environ['PATH']}"}
+        try:
+            while subprocess.run(["/usr/bin/docker", "info"], env={**os.environ, **environ}, capture_output=True).returncode:
+                if process.poll() is not None:
+                    pytest.skip(f"dockerd does not run here: {(directory / 'log').read_text()[-300:]}")
+            yield environ
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def test_docker_builds_and_runs_an_image(model, docker_daemon):
+    model.environ.update(docker_daemon)
+    run(model, "build", "-t", "docked", "--engine", "docker", "--no-precompile")
+    described = json.loads(run(model, "inspect", "--json", "docked").stdout)
+    assert described["layers"][0]["made_by"] == "a base for tests"
+    assert all("gzip" in layer["media_type"] for layer in described["layers"])
+    assert run(model, "run", "docked", "--engine", "docker", "-i", "text=you").stdout == "hello you 0\n"
+
+
+def test_docker_pulls_what_was_built_directly(model, docker_daemon, registry_server):
+    model.environ.update(docker_daemon)
+    name = f"{registry_server.host}/team/for-docker"
+    run(model, "push", name)
+    docker = ["/usr/bin/docker", "run", "--rm", name, "python", "-c", "import cog; print(cog.__file__)"]
+    done = subprocess.run(docker, env=model.environment(), capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("/opt/drivetrain/"), done.stderr
 
 
 @pytest.mark.parametrize("engine", ["buildah", "podman"])

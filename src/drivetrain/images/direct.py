@@ -56,7 +56,7 @@ class DirectOptions:
         certificates: Text of certificates to put in.
     """
 
-    compression: Compression = Compression.ZSTD
+    compression: Compression = Compression.GZIP
     uses_cache: bool = True
     precompiles: bool = True
     strips: bool = False

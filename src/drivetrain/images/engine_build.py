@@ -153,7 +153,7 @@ class EngineBuild:
             try:
                 packages = self._packages(tag, python)
                 self._progress.step("Taking the image over")
-                image = self._taken(tag, Path(temporary))
+                image = self._taken(tag, Path(temporary), base)
             finally:
                 with contextlib.suppress(OutsideFailed):
                     self._engine.call("rmi", "--force", tag)
@@ -263,11 +263,12 @@ class EngineBuild:
         found = (Package(name=name, version=version) for name, version in pairs)
         return tuple(sorted(found, key=lambda one: one.normal_name))
 
-    def _taken(self, tag: str, directory: Path) -> Image:
+    def _taken(self, tag: str, directory: Path, base: Base | None) -> Image:
         store = self._transfers.store
         if self._engine.name == "docker":
             self._engine.call("save", "--output", str(directory / "image.tar"), tag)
-            return read_docker_archive(directory / "image.tar", store)
+            known = dict(zip(base.image.diff_ids, base.image.layers, strict=True)) if base is not None else {}
+            return read_docker_archive(directory / "image.tar", store, compression=self._options.compression, known=known)
         self._engine.call("push", "--quiet", tag, f"oci:{directory / 'image'}:taken")
         return image_of(store, read_layout(directory / "image", store))
 

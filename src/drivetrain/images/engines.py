@@ -24,6 +24,10 @@ RUNNERS = ("docker", "podman")
 #: How much of what a failed engine said is repeated below everything else.
 _LAST_LINES = 25
 
+#: The major version of docker from which on it builds with buildx, which may not be installed.
+_BUILDX_SINCE = 23
+_WITHOUT_BUILDX = "docker without buildx"
+
 _PACKAGES = {"buildah": "buildah", "podman": "podman", "docker": "docker.io (or Docker's own packages)"}
 
 
@@ -74,6 +78,18 @@ class Engine:
             return False
         return done.returncode == 0 and bool(done.stdout.strip())
 
+    def builds(self) -> bool:
+        """Whether it builds Dockerfiles as they are written today; newer versions of docker need a component more for that."""
+        if self.name != "docker":
+            return True
+        try:
+            version = self.call("version", "--format", "{{.Client.Version}}").strip()
+            if int(version.partition(".")[0]) >= _BUILDX_SINCE:
+                self.call("buildx", "version")
+        except (OutsideFailed, ValueError):
+            return False
+        return True
+
 
 def find_engine(name: str, settings: Settings, *, builds: bool = False) -> Engine:
     """The engine of a name, or for ``auto`` the first that is there and works.
@@ -91,9 +107,14 @@ def find_engine(name: str, settings: Settings, *, builds: bool = False) -> Engin
         if program is None:
             continue
         engine = Engine(name=one, program=program, environ=settings.environ)
-        if engine.works():
+        if not engine.works():
+            tried.append(one)
+        elif builds and not engine.builds():
+            tried.append(_WITHOUT_BUILDX)
+        else:
             return engine
-        tried.append(one)
+    if _WITHOUT_BUILDX in tried:
+        raise OutsideFailed("'docker' cannot build here: it lacks buildx", hint="install docker-buildx, or podman or buildah")
     if tried:
         hint = "start its daemon, or let this user use it" if tried[-1] == "docker" else f"see what '{tried[-1]} info' says"
         raise OutsideFailed(f"'{tried[-1]}' is installed but does not work", hint=hint)

@@ -8,12 +8,13 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
-from drivetrain.images.archive import EPOCH_SECONDS
-from drivetrain.images.descriptor import LAYER, Descriptor
-from drivetrain.images.digest import BLOCK, Hashing, digest_of
+from drivetrain.images.archive import EPOCH_SECONDS, Compression, compress_layer
+from drivetrain.images.descriptor import Descriptor
+from drivetrain.images.digest import BLOCK, digest_of
 from drivetrain.images.errors import Damaged
 from drivetrain.images.image import Image, Layer, Manifest, index_bytes, read_manifest
 from drivetrain.images.store import REFERENCE_NAME, ImageStore, image_from
@@ -89,17 +90,27 @@ def read_layout(directory: Path, store: ImageStore) -> Manifest:
     return manifest
 
 
-def read_docker_archive(file: Path, store: ImageStore) -> Image:
-    """Take the image of an archive that ``docker save`` has written into the store; its layers are stored as they are.
+def read_docker_archive(file: Path, store: ImageStore, *, compression: Compression, known: Mapping[str, Descriptor]) -> Image:
+    """Take the image of an archive that ``docker save`` has written into the store.
+
+    Args:
+        file: The archive.
+        store: Takes the layers.
+        compression: Of layers that are not compressed.
+        known: Layers that need not be stored, by the digests of their archives: what they are in a registry.
 
     Raises:
         Damaged: It is none.
     """
     with tarfile.open(file) as archive:
-        listing = json.loads(_member(archive, "manifest.json"))[0]
-        config = json.loads(_member(archive, listing["Config"]))
-        descriptors = tuple(_store_member(archive, name, store) for name in listing["Layers"])
-    return Image(config=config, layers=descriptors)
+        listing = json.loads(_content_of(archive, "manifest.json").read())[0]
+        config = json.loads(_content_of(archive, listing["Config"]).read())
+        diff_ids = (config.get("rootfs") or {}).get("diff_ids") or ()
+        layers = tuple(
+            known.get(diff_id) or compress_layer(_content_of(archive, name), store, compression=compression)
+            for name, diff_id in zip(listing["Layers"], diff_ids, strict=True)
+        )
+    return Image(config=config, layers=layers)
 
 
 def _closure(store: ImageStore, manifest: Manifest) -> Iterator[Descriptor]:
@@ -171,27 +182,14 @@ def _blob(directory: Path, digest: str) -> Path:
     return directory / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
 
-def _member(archive: tarfile.TarFile, name: str) -> bytes:
+def _content_of(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     try:
         file = archive.extractfile(name)
     except KeyError:
         file = None
     if file is None:
         raise Damaged(f"the archive holds no '{name}'")
-    return file.read()
-
-
-def _store_member(archive: tarfile.TarFile, name: str, store: ImageStore) -> Descriptor:
-    file = archive.extractfile(name)
-    if file is None:
-        raise Damaged(f"the archive holds no '{name}'")
-    with store.writer() as blob:
-        hashing = Hashing(blob)
-        while block := file.read(BLOCK):
-            hashing.write(block)
-        descriptor = Descriptor(media_type=LAYER, digest=hashing.digest, size=hashing.size)
-        blob.commit(descriptor.digest)
-    return descriptor
+    return file
 
 
 def layers_of(image: Image) -> Iterable[Layer]:
