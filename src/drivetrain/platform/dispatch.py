@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import anyio
 
 from drivetrain.model.errors import DrivetrainError, OutsideFailed
-from drivetrain.model.prediction import Completed, Failure, Log, Output, OutputValue, PredictionId, Source, Status
+from drivetrain.model.json_value import weigh
+from drivetrain.model.prediction import Completed, Event, Failure, Log, Output, OutputValue, PredictionId, Source, Status
 from drivetrain.model.project import Mode
 from drivetrain.platform.app import AppName, RevisionId
 from drivetrain.platform.catalog import Catalog
@@ -46,6 +47,9 @@ _log = logging.getLogger(__name__)
 
 #: How long what cannot be written (the disk is full) waits for the next try.
 _WRITE_AGAIN_SECONDS = 1.0
+
+#: What an event takes that carries little.
+_SMALL_EVENT_BYTES = 100
 
 
 @dataclass(kw_only=True, eq=False)
@@ -267,6 +271,11 @@ class Dispatcher:
                 completed = await self._run(live, attempt)
             except (RunnerRefused, RunnerLost, _TookTooLong) as error:
                 problem = error
+            except DrivetrainError as error:
+                completed = self._failed(error.message)
+            except Exception:  # noqa: BLE001 (our own bug must not leave a prediction without an end)
+                _log.exception("prediction %s has met a fault of the platform", submission.id)
+                completed = self._failed("The platform has a fault, and its log says more.")
             finally:
                 self._release_slot(attempt)
             if attempt.is_lost:
@@ -297,14 +306,22 @@ class Dispatcher:
             mode=submission.mode,
             trace=attempt.trace.traceparent if attempt.trace is not None else submission.trace,
         )
+        room = self._options.prediction_bytes
         with anyio.move_on_after(limit.total_seconds() if limit is not None else None) as scope:
             async for event in runner.run(job):
                 if isinstance(event, Completed):
                     return event
+                room -= _weight(event)
+                if room < 0:
+                    await runner.cancel(submission.id)
+                    return self._failed(f"It put out more than {self._options.prediction_bytes} bytes of output and logs.")
                 live.apply(replace(event, output=_inward(gate.inward, event)) if isinstance(event, Output) else event)
             raise RunnerLost("the runner broke off")
         assert scope.cancel_called
         raise _TookTooLong
+
+    def _failed(self, message: str) -> Completed:
+        return Completed(status=Status.FAILED, at=self._clock.now(), failure=Failure(message=message))
 
     def _limit(self, submission: Submission) -> timedelta | None:
         left = submission.deadline - self._clock.now() if submission.deadline is not None else None
@@ -428,6 +445,13 @@ class Dispatcher:
         for revision in await self._queue.load(now=now):
             self.demand(revision)
         self._hooks.demand()
+
+
+def _weight(event: Event) -> int:
+    """About how many bytes an event takes in memory."""
+    if isinstance(event, Log):
+        return len(event.data)
+    return weigh(event.output.value) if isinstance(event, Output) else _SMALL_EVENT_BYTES
 
 
 def _inward(change: Callable[[object], object], event: Output) -> OutputValue:

@@ -24,6 +24,7 @@ class PlatformOptions:
         cancel_grace: How long a prediction may take to obey its cancelation.
         archive_bytes: How large an uploaded project may be, packed, and ten times that unpacked.
         allow_private: Whether webhooks and inputs may lead to private addresses.
+        prediction_bytes: How much one prediction may put out in outputs and logs, without files.
         runner_log_bytes: How much of each runner's log is kept.
     """
 
@@ -40,4 +41,5 @@ class PlatformOptions:
     cancel_grace: timedelta = timedelta(seconds=10)
     archive_bytes: int = 1024**3
     allow_private: bool = False
+    prediction_bytes: int = 256 * 1024 * 1024
     runner_log_bytes: int = 1024 * 1024

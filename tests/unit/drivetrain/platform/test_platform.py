@@ -574,3 +574,36 @@ def test_uploads_belong_to_their_owner(bench):
             await it.platform.file(ROOT, stored.id)
 
     bench(test)
+
+
+def test_a_prediction_that_puts_out_too_much_is_stopped(bench):
+    async def behaviour(runner, job):
+        yield Started(at=runner.now())
+        while True:
+            yield Log(source=Source.STDOUT, data="x" * 1000)
+            await asyncio.sleep(0)
+
+    async def test(it):
+        await it.deploy()
+        it.fleet.behaviour = behaviour
+        view = await it.platform.predict(ROOT, request(), wait=LONG)
+        assert (view.status, len(view.logs)) == (Status.FAILED, 49_000)
+        assert "more than 50000 bytes" in view.failure.message
+
+    bench(test, options={"prediction_bytes": 50_000})
+
+
+def test_a_fault_of_the_platform_ends_the_prediction_too(bench, caplog):
+    async def behaviour(runner, job):
+        yield Started(at=runner.now())
+        raise ZeroDivisionError
+
+    async def test(it):
+        await it.deploy()
+        it.fleet.behaviour = behaviour
+        view = await it.platform.predict(ROOT, request(), wait=LONG)
+        assert (view.status, view.failure.message) == (Status.FAILED, "The platform has a fault, and its log says more.")
+        it.fleet.behaviour = blocking(asyncio.Event())
+
+    bench(test)
+    assert "ZeroDivisionError" in caplog.text
