@@ -48,6 +48,10 @@ def main(descriptor: int) -> Tuple[int, None, Inheritance]:
     return template.serve(orders)
 
 
+#: Libraries ask torch for GPUs when they are imported. With this it asks the driver's tools, and does not initialise CUDA by it.
+_COUNT_GPUS_WITHOUT_CUDA = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
+
 class _SetupFailed(Exception):  # noqa: N818 (the author's failure)
     """Another time it may succeed."""
 
@@ -108,16 +112,16 @@ class _Template:
         sys.argv[:] = [order["file"]]  # as the project's code will find it; libraries look at it too
         enter_project(order["root"])
         replay = ImportReplay(order["root"], order["journal"])
-        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # libraries ask for GPUs at import; so they do not initialise CUDA by it
+        os.environ[_COUNT_GPUS_WITHOUT_CUDA] = "1"
         gc.disable()
         try:
             reason = replay.run(_name_thread_starter)
         finally:
             gc.enable()
-            os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+            os.environ.pop(_COUNT_GPUS_WITHOUT_CUDA, None)
         if order["root"] in sys.path:
             sys.path.remove(order["root"])  # each worker enters for itself
-        self._kept = {name: value for name, value in replay.kept.items() if name != "PYTORCH_NVML_BASED_CUDA_CHECK"}
+        self._kept = {name: value for name, value in replay.kept.items() if name != _COUNT_GPUS_WITHOUT_CUDA}
         return reason
 
     def _set_up(self, order: Frame) -> Optional[str]:

@@ -16,7 +16,7 @@ import os
 import stat
 import sys
 import time
-from typing import Any, Collection, Dict, Iterator, List, Optional
+from typing import Any, Callable, Collection, Dict, Iterator, List, Optional
 
 #: omp_pause_soft of OpenMP 5.0: give back threads, keep settings.
 _OMP_PAUSE_SOFT = 1
@@ -27,8 +27,11 @@ _PATIENCE_SECONDS = 1.0
 #: What the driver answers until it is initialised.
 _CUDA_ERROR_NOT_INITIALIZED = 3
 
-#: Opened by CUDA when it is initialised, and not by merely counting GPUs.
-_CUDA_DEVICE = "/dev/nvidia-uvm"
+#: Opened by CUDA (and its like on AMD's GPUs) when it is initialised, and not by merely counting GPUs.
+_GPU_DEVICES = ("/dev/nvidia-uvm", "/dev/kfd")
+
+#: There where the machine has GPUs of NVIDIA's.
+_GPU_CONTROL = "/dev/nvidiactl"
 
 
 def unsupported() -> Optional[str]:
@@ -100,15 +103,20 @@ def _let_openmp_go() -> None:
         pause(_OMP_PAUSE_SOFT)
 
 
-def _rehearse() -> None:
+def _rehearse(ask: Callable[[], object] = lambda: None) -> bool:
+    """Fork a process that ends at once; whether it said yes."""
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python warns of forks with several threads; this one is to find out
         process = os.fork()
     if process == 0:
-        os._exit(0)
-    os.waitpid(process, 0)
+        answer = True
+        try:
+            answer = bool(ask())
+        finally:
+            os._exit(1 if answer else 0)
+    return os.waitpid(process, 0)[1] != 0
 
 
 def _find_cuda() -> Optional[str]:
@@ -116,6 +124,9 @@ def _find_cuda() -> Optional[str]:
     is_initialized = getattr(getattr(torch, "cuda", None), "is_initialized", None)
     if is_initialized is not None and is_initialized():
         return "CUDA is initialised (by torch)"
+    is_in_bad_fork = getattr(getattr(torch, "cuda", None), "_is_in_bad_fork", None)
+    if is_in_bad_fork is not None and os.path.exists(_GPU_CONTROL) and _rehearse(is_in_bad_fork):
+        return "torch was asked for GPUs in a way after which forks cannot use them"
     driver = next((path for path in _mapped_files() if os.path.basename(path).startswith("libcuda.so")), None)
     if driver is None:
         return None
@@ -139,7 +150,7 @@ def _find_children() -> Optional[str]:
 
 def _find_descriptors(ours: Collection[int]) -> Optional[str]:
     for _number, target, status in _descriptors(ours):
-        if target.startswith(_CUDA_DEVICE):
+        if target.startswith(_GPU_DEVICES):
             return "CUDA is initialised ('%s' is open)" % target
         if stat.S_ISSOCK(status.st_mode):
             return "it holds an open connection"
