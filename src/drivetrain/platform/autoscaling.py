@@ -88,6 +88,14 @@ class StartFailures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Impossible:
+    """A revision's runner is too large for any machine; why, as ``placement`` says it."""
+
+    at: datetime
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AppFacts:
     """All that the decision depends on.
 
@@ -101,7 +109,7 @@ class AppFacts:
         loads: Waiting and running of each revision that has any, whether it answers or not.
         runners: All that live, without those that prove a revision which does not answer yet.
         failures: Of revisions whose last start failed.
-        impossible: When a revision's runner was last found to be too large for any machine.
+        impossible: Revisions whose runner was last found to be too large.
         left_at: When a revision's latest runner to leave did so. Decides whose turn it is.
     """
 
@@ -113,7 +121,7 @@ class AppFacts:
     loads: Mapping[RevisionId, Load] = field(default_factory=dict)
     runners: Sequence[RunnerFacts] = ()
     failures: Mapping[RevisionId, StartFailures] = field(default_factory=dict)
-    impossible: Mapping[RevisionId, datetime] = field(default_factory=dict)
+    impossible: Mapping[RevisionId, Impossible] = field(default_factory=dict)
     left_at: Mapping[RevisionId, datetime] = field(default_factory=dict)
 
 
@@ -343,8 +351,9 @@ class _Deciding:
             if revision.needed > len(revision.crew):
                 self._hold_back(revision, self._reason_for_maximum())
             return 0
-        refused_at = self.facts.impossible.get(revision.id)
-        if refused_at is not None and not self._is_past(refused_at + IMPOSSIBLE_AGAIN):
+        impossible = self.facts.impossible.get(revision.id)
+        if impossible is not None and not self._is_past(impossible.at + IMPOSSIBLE_AGAIN):
+            self._hold_back(revision, impossible.sentence)
             return 0
         failures = self.facts.failures.get(revision.id)
         if failures is None or failures.count < 1:

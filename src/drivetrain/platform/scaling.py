@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from drivetrain.model.errors import DrivetrainError, OutsideFailed
 from drivetrain.platform import autoscaling
 from drivetrain.platform.app import App, AppName, Revision, RevisionId
-from drivetrain.platform.autoscaling import AppFacts, Decision, RunnerFacts, Start, StartFailures, Stop
+from drivetrain.platform.autoscaling import AppFacts, Decision, Impossible, RunnerFacts, Start, StartFailures, Stop
 from drivetrain.platform.catalog import Catalog
 from drivetrain.platform.clock import Clock
 from drivetrain.platform.dispatch import Dispatcher
@@ -55,7 +55,7 @@ class _History:
     """What has happened to the runners of a revision."""
 
     failures: StartFailures | None = None
-    impossible_at: datetime | None = None
+    impossible: Impossible | None = None
     left_at: datetime | None = None
 
 
@@ -240,9 +240,7 @@ class Scaling:
             loads={key: load for key, load in loads.items() if key in revisions},
             runners=[_facts(runner) for runner in own if not runner.is_proof],
             failures={key: history.failures for key in revisions if (history := self._history.get(key)) and history.failures},
-            impossible={
-                key: history.impossible_at for key in revisions if (history := self._history.get(key)) and history.impossible_at
-            },
+            impossible={key: history.impossible for key in revisions if (history := self._history.get(key)) and history.impossible},
             left_at={key: history.left_at for key in revisions if (history := self._history.get(key)) and history.left_at},
         )
         return autoscaling.decide(facts, now)
@@ -296,7 +294,8 @@ class Scaling:
                 self.end(runner, now=runner.is_idle, reason="another app needs its place")
         for number, refusal in placement.refusals.items():
             if refusal.is_impossible:
-                self._of(wanted[number].revision).impossible_at = self._ports.clock.steady()
+                found = Impossible(at=self._ports.clock.steady(), sentence=refusal.sentence)
+                self._of(wanted[number].revision).impossible = found
         return placement
 
     def _start_one(self, wanted: Wanted, grant: Grant) -> None:

@@ -8,6 +8,7 @@ from drivetrain.platform.app import AppName, RevisionId, Scaler, Scaling, Share
 from drivetrain.platform.autoscaling import (
     AppFacts,
     Drain,
+    Impossible,
     RunnerFacts,
     RunnerState,
     Start,
@@ -160,9 +161,10 @@ def test_failed_starts_delay_the_next_and_then_one_tries():
 
 
 def test_what_fits_no_machine_is_asked_for_again_later():
-    waiting = decide(facts({}, {A: load(1)}, impossible={A: ago(5)}), NOW)
-    assert (waiting.actions, waiting.look_again_at) == ((), NOW + seconds(15))
-    assert starts({}, {A: load(1)}, impossible={A: ago(20)}) == [A]
+    too_large = "it needs 2 GPUs; this machine has 1"
+    waiting = decide(facts({}, {A: load(1)}, impossible={A: Impossible(at=ago(5), sentence=too_large)}), NOW)
+    assert (waiting.actions, waiting.look_again_at, waiting.held_back) == ((), NOW + seconds(15), {A: too_large})
+    assert starts({}, {A: load(1)}, impossible={A: Impossible(at=ago(20), sentence=too_large)}) == [A]
 
 
 def test_the_maximum_is_said_to_hold_back():
