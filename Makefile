@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 export PYTHON
 
-.PHONY: help setup demo fmt lint types test test-quick bench docs check lock wheel clean
+.PHONY: help setup demo fmt lint types test test-quick bench bench-quick docs check lock wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -45,8 +45,12 @@ test: $(STAMP) ## all tests; as root, installs the container tools that some of 
 test-quick: $(STAMP) ## the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow"
 
-bench: $(STAMP) ## measure how long a run takes to start
+bench: $(STAMP) ## measure beside other servers of models; takes long (OUT=path keeps the report)
 	@$(BIN)/python benchmarks/start_up.py
+	@$(BIN)/python benchmarks/comparison $(if $(OUT),--out $(OUT))
+
+bench-quick: $(STAMP) ## measure beside Cog alone, in minutes
+	@$(BIN)/python benchmarks/comparison --quick --rounds 2 --seconds 3
 
 lock: ## resolve the dependencies anew into requirements.lock
 	@uv=$$(scripts/bootstrap.sh) && $$uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url \

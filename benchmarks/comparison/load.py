@@ -23,6 +23,10 @@ end
 """
 
 
+#: A stream that has not ended so long after the time is up will not end.
+_LATE_SECONDS = 10.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What a client asks.
@@ -126,7 +130,9 @@ async def _stream(port: int, request: bytes, marker: bytes, tokens: int, clients
     readers = [_StreamReader(request, marker, tokens, began + seconds) for _ in range(clients)]
     for reader in readers:
         await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", port)
-    await asyncio.gather(*(reader.ended for reader in readers))
+    await asyncio.wait([reader.ended for reader in readers], timeout=seconds + _LATE_SECONDS)
+    for reader in readers:
+        reader.give_up()
     took = time.perf_counter() - began
     firsts = sorted(time for reader in readers for time in reader.first_tokens)
     wholes = sorted(time for reader in readers for time in reader.wholes)
@@ -168,6 +174,7 @@ class _StreamReader(asyncio.Protocol):
         self._seen = 0
         self._tail = b""
         self._asked = time.perf_counter()
+        self._is_answered = False
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -181,6 +188,7 @@ class _StreamReader(asyncio.Protocol):
             self._finish()
 
     def _finish(self) -> None:
+        self._is_answered = True
         self.count += self._seen
         if self._seen == self._tokens:
             self.wholes.append((time.perf_counter() - self._asked) * 1e3)
@@ -191,8 +199,14 @@ class _StreamReader(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def give_up(self) -> None:
+        """Count an answer that has not ended as failed, and hang up."""
+        if not self._transport.is_closing():
+            self.failed += 1
+            self._transport.abort()
+
     def connection_lost(self, _error: Exception | None) -> None:
-        if not self._tail.endswith(b"0\r\n\r\n"):
+        if not self._is_answered and time.perf_counter() < self._until:
             self.failed += 1
         if not self.ended.done():
             self.ended.set_result(None)

@@ -56,8 +56,8 @@ def handles(root: int) -> tuple[int, int]:
     descriptors = threads = 0
     for process in processes(root):
         try:
-            descriptors += len(os.listdir(f"/proc/{process}/fd"))
-            threads += len(os.listdir(f"/proc/{process}/task"))
+            descriptors += sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
+            threads += sum(1 for _ in Path(f"/proc/{process}/task").iterdir())
         except FileNotFoundError:
             continue  # it has ended meanwhile
     return descriptors, threads

@@ -27,20 +27,24 @@ FILE_BYTES = 10 * 1024 * 1024
 INPUTS: Mapping[str, dict[str, object]] = {
     "trivial": {"text": TEXT},
     "synchronous": {"text": TEXT},
+    "busy": {"text": TEXT},
+    "batch": {"text": TEXT},
     "sleep": {"text": TEXT},
     "stream": {"count": TOKENS},
     "file": {"name": "benchmark"},
     "large": {"text": "x" * LARGE_BYTES},
 }
 
-#: What must stand in the body of a right answer.
-EXPECTED: Mapping[str, str] = {
-    "trivial": TEXT[::-1],
-    "synchronous": TEXT[::-1],
-    "sleep": TEXT[::-1],
-    "stream": f"token{TOKENS - 1} ",
-    "file": "AAECAwQFBgcICQoLDA0O",
-    "large": str(LARGE_BYTES),
+#: One of these must stand in the body of a right answer.
+EXPECTED: Mapping[str, tuple[bytes, ...]] = {
+    "trivial": (TEXT[::-1].encode(),),
+    "synchronous": (TEXT[::-1].encode(),),
+    "busy": (TEXT[::-1].encode(),),
+    "batch": (TEXT[::-1].encode(),),
+    "sleep": (TEXT[::-1].encode(),),
+    "stream": (f"token{TOKENS - 1} ".encode(),),
+    "file": (b"AAECAwQFBgcICQoLDA0O", bytes(range(256))),  # a data URL, or the bytes themselves
+    "large": (str(LARGE_BYTES).encode(),),
 }
 
 
@@ -79,19 +83,7 @@ class System:
         """Make its environment, if that has not been done; the directory of its programs."""
         if not self.packages:
             return Path(sys.executable).parent
-        environment = CACHE / "environments" / self.name.replace(" ", "-")
-        programs = environment / "bin"
-        wanted = "\n".join(self.packages)
-        mark = environment / "complete"
-        if not mark.exists() or mark.read_text() != wanted:
-            uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-            assert uv is not None, "uv is a dependency of drivetrain"
-            python = f"{sys.version_info.major}.{sys.version_info.minor}"
-            subprocess.run([uv, "venv", "--quiet", "--clear", "--python", python, environment], check=True)
-            install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", programs / "python"]
-            subprocess.run([*install, *self.packages], check=True)
-            mark.write_text(wanted)
-        return programs
+        return make_environment(self.name.replace(" ", "-"), self.packages) / "bin"
 
     def versions(self) -> dict[str, str]:
         """The versions of its packages."""
@@ -99,6 +91,22 @@ class System:
         names = [package.partition("=")[0].partition("[")[0] for package in self.packages] or ["drivetrain"]
         output = subprocess.run([self.install() / "python", "-c", code, *names], check=True, capture_output=True, text=True)
         return dict(json.loads(output.stdout))
+
+
+def make_environment(name: str, packages: tuple[str, ...]) -> Path:
+    """Install packages, in their newest versions, into an environment of their own, unless that has been done; its directory."""
+    environment = CACHE / "environments" / name
+    wanted = "\n".join(packages)
+    mark = environment / "complete"
+    if not mark.exists() or mark.read_text() != wanted:
+        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        assert uv is not None, "uv is a dependency of drivetrain"
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", python, environment], check=True)
+        install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", environment / "bin" / "python"]
+        subprocess.run([*install, *packages], check=True)
+        mark.write_text(wanted)
+    return environment
 
 
 def _json(path: str, body: object, **headers: str) -> Request:
@@ -116,7 +124,7 @@ def _project(model: str, concurrency: int) -> Path:
     from drivetrain.dialects.cog.openapi import openapi_document
     from drivetrain.dialects.cog.static_reading import read_statically
 
-    source = HERE / "models" / "cog" / model
+    source = HERE / "models" / "cog_projects" / model
     project = CACHE / "projects" / f"{model}-{concurrency}"
     (project / ".cog").mkdir(parents=True, exist_ok=True)
     shutil.copy(source / "predict.py", project)
@@ -127,10 +135,9 @@ def _project(model: str, concurrency: int) -> Path:
     return project
 
 
-def _drivetrain(model: str, concurrency: int, port: int, programs: Path) -> Command:
-    arguments = [str(programs / "drivetrain"), "serve", "--env", "host", "--port", str(port)]
-    if model == "synchronous":
-        arguments += ["--queue", str(concurrency)]
+def drivetrain_command(model: str, concurrency: int, port: int, programs: Path, *, options: tuple[str, ...] = ()) -> Command:
+    """How to serve a model, with some options of ``drivetrain serve``."""
+    arguments = [str(programs / "drivetrain"), "serve", "--env", "host", "--port", str(port), *options]
     return Command(arguments=arguments, directory=_project(model, concurrency))
 
 
@@ -145,16 +152,49 @@ def _cog(model: str, concurrency: int, port: int, programs: Path) -> Command:
     return Command(arguments=arguments, directory=_project(model, concurrency), variables=variables)
 
 
-_ALL = frozenset(INPUTS)
+_ALL = frozenset(INPUTS) - {"busy", "batch"}  # which only we are asked
 
 DRIVETRAIN = System(
     name="drivetrain",
     packages=(),
     models=_ALL,
-    command=_drivetrain,
+    command=drivetrain_command,
     request=_cog_request,
     token=b"event: output",
 )
+
+
+def _file_server(name: str, *arguments: str) -> Callable[[str, int, int, Path], Command]:
+    """A command that runs a file among the models; ``{model}``, ``{port}`` and ``{other}`` stand for what they say."""
+
+    def command(model: str, _concurrency: int, port: int, programs: Path) -> Command:
+        values = {"model": model, "port": str(port), "other": str(port - 1)}
+        filled = [argument.format(**values) for argument in arguments]
+        return Command(
+            arguments=[str(programs / "python"), str(HERE / "models" / name), *filled], directory=_working_directory(name)
+        )
+
+    return command
+
+
+def _bentoml(_model: str, _concurrency: int, port: int, programs: Path) -> Command:
+    arguments = [str(programs / "bentoml"), "serve", "bentoml_service:Service", "--port", str(port), "--host", "127.0.0.1"]
+    variables = {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(CACHE / "bentoml")}
+    return Command(arguments=arguments, directory=HERE / "models", variables=variables)
+
+
+def _working_directory(name: str) -> Path:
+    directory = CACHE / "projects" / name
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _plain_request(model: str) -> Request:
+    return _json(f"/{model}", INPUTS[model])
+
+
+_SERVED = frozenset({"trivial", "sleep", "large", "stream"})
+
 COG = System(
     name="cog",
     packages=("cog", "coglet"),
@@ -165,4 +205,53 @@ COG = System(
     module="cog",
 )
 
-SYSTEMS = {system.name: system for system in (DRIVETRAIN, COG)}
+ASGI = System(
+    name="bare ASGI",
+    packages=("uvicorn[standard]",),
+    models=frozenset({"trivial"}),
+    command=_file_server("asgi_server.py", "{port}"),
+    request=_plain_request,
+    module="uvicorn",
+)
+FASTAPI = System(
+    name="fastapi",
+    packages=("fastapi", "uvicorn[standard]"),
+    models=_SERVED | {"file"},
+    command=_file_server("fastapi_server.py", "{port}"),
+    request=_plain_request,
+    module="fastapi",
+)
+LITSERVE = System(
+    name="litserve",
+    packages=("litserve",),
+    models=_SERVED,
+    command=_file_server("litserve_server.py", "{model}", "{port}"),
+    request=lambda model: _json("/predict", INPUTS[model]),
+    module="litserve",
+)
+BENTOML = System(
+    name="bentoml",
+    packages=("bentoml",),
+    models=_SERVED | {"file"},
+    command=_bentoml,
+    request=_plain_request,
+    module="bentoml",
+)
+FAL = System(
+    name="fal",
+    packages=("fal",),
+    models=_SERVED,
+    command=_file_server("fal_app.py", "{port}", "{other}"),
+    request=_plain_request,
+    module="fal",
+)
+RUNPOD = System(
+    name="runpod",
+    packages=("runpod",),
+    models=frozenset({"trivial", "sleep", "large"}),
+    command=_file_server("runpod_handler.py", "--rp_serve_api", "--rp_api_port", "{port}", "--rp_log_level", "ERROR"),
+    request=lambda model: _json("/runsync", {"input": {"model": model, **INPUTS[model]}}),
+    module="runpod",
+)
+
+SYSTEMS = {system.name: system for system in (DRIVETRAIN, COG, ASGI, FASTAPI, LITSERVE, BENTOML, FAL, RUNPOD)}

@@ -1,0 +1,15 @@
+"""The models as a RunPod handler, on the local server of its own package."""
+
+import asyncio
+
+import runpod
+
+
+async def handler(job):
+    given = job["input"]
+    if given["model"] == "sleep":
+        await asyncio.sleep(0.01)
+    return len(given["text"]) if given["model"] == "large" else given["text"][::-1]
+
+
+runpod.serverless.start({"handler": handler})
