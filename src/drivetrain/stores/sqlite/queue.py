@@ -5,6 +5,8 @@ A token is a prediction's number and how often it has been claimed. Both only gr
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import json
 import re
 import sqlite3
@@ -12,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from drivetrain.model.errors import InternalError
-from drivetrain.model.prediction import Completed, Event, PredictionId, Status
+from drivetrain.model.prediction import TERMINAL, Completed, Event, PredictionId, Status
 from drivetrain.model.project import Mode
 from drivetrain.platform.app import AppName, RevisionId
 from drivetrain.platform.queue import (
@@ -299,10 +301,15 @@ class SqliteQueueStore:
     async def find(self, query: PredictionQuery) -> list[Record]:
         """Predictions, newest first."""
         parameters = _query_parameters(query)
-        statement = self._sql["find_newest" if query.after is None else "find_next_newer"]
+        is_newest_first = query.after is None
+        statement = self._sql["listed_newest" if is_newest_first else "listed_oldest"]
 
         def read(connection: sqlite3.Connection) -> list[Row]:
-            rows = _all(connection.execute(statement, parameters))
+            queues = connection.execute(self._sql["queues"], parameters).fetchall()
+            lists = [connection.execute(statement, {**parameters, "queue": queue}) for (queue,) in queues]
+            merged = heapq.merge(*lists, reverse=is_newest_first)
+            listed = [number for _, _, number in itertools.islice(merged, query.limit)]
+            rows = [row for number in listed for row in _all(connection.execute(self._sql["get_by_number"], (number,)))]
             if query.with_events:
                 numbers = json.dumps([row["number"] for row in rows])
                 events = dict(connection.execute(self._sql["events"], (numbers,)).fetchall())
@@ -310,9 +317,7 @@ class SqliteQueueStore:
             return rows
 
         rows = await self._database.read(read)
-        if query.after is not None:
-            rows.reverse()
-        return [to_record(row) for row in rows]
+        return [to_record(row) for row in (rows if is_newest_first else reversed(rows))]
 
     async def count(self, app: AppName) -> int:
         """How many predictions of an app are known, ended ones included."""
@@ -412,12 +417,13 @@ def _query_parameters(query: PredictionQuery) -> Row:
         "revision": query.revision,
         "mode": query.mode.value if query.mode else None,
         "any_lane": query.revision is None and query.mode is None,
+        "only_live": bool(query.statuses) and not query.statuses & TERMINAL,
         "statuses": json.dumps(sorted(status.value for status in query.statuses)) if query.statuses else None,
         "created_from": to_microseconds(query.created_after) if query.created_after else EARLIEST,
         "created_to": to_microseconds(query.created_before) - 1 if query.created_before else LATEST,
         "before_at": to_microseconds(before_at) if before_at else LATEST + 1,
         "before_id": before_id,
-        "after_at": optional_microseconds(after_at),
+        "after_at": to_microseconds(after_at) if after_at else EARLIEST - 1,
         "after_id": after_id,
         "limit": query.limit,
     }

@@ -111,50 +111,43 @@ SELECT * FROM record WHERE status = 'processing' ORDER BY +number
 -- name: lapsed
 SELECT * FROM record WHERE status = 'processing' AND lease_until <= :now ORDER BY +number
 
--- name: find_newest
--- The newest of every queue, and of these the newest. Each queue is read no further than it must: by CROSS JOIN, SQLite is told to begin
--- with the queues; left to itself, it may begin with every prediction there is.
-SELECT record.*
-FROM queue
-CROSS JOIN record ON record.number IN (
-    SELECT listed.number FROM prediction AS listed
-    WHERE listed.queue = queue.key
-        AND listed.created_at BETWEEN :created_from AND :created_to
-        AND (listed.created_at, listed.id) < (:before_at, :before_id)
-        AND (:statuses IS NULL OR listed.status IN (SELECT value FROM json_each(:statuses)))
-        AND (:any_lane OR listed.lane IN (
-            SELECT key FROM lane
-            WHERE lane.queue = queue.key AND (:revision IS NULL OR lane.revision = :revision) AND (:mode IS NULL OR lane.mode = :mode)
-        ))
-    ORDER BY listed.created_at DESC, listed.id DESC
-    LIMIT :limit
-)
-WHERE queue.removed = 0 AND (:owner IS NULL OR queue.owner = :owner)
-    AND (:name IS NULL OR (queue.owner = :app_owner AND queue.name = :name))
-ORDER BY record.created_at DESC, record.id DESC
+-- name: queues
+-- Those in which there may be something to list.
+SELECT key FROM queue
+WHERE removed = 0 AND (:owner IS NULL OR owner = :owner) AND (:name IS NULL OR (owner = :app_owner AND name = :name))
+    AND EXISTS (
+        SELECT 1 FROM lane
+        WHERE lane.queue = queue.key AND (:revision IS NULL OR lane.revision = :revision) AND (:mode IS NULL OR lane.mode = :mode)
+            AND (NOT :only_live OR lane.waiting > 0 OR lane.held > 0 OR lane.running > 0)
+    )
+
+-- name: listed_newest
+-- Of one queue. Several are merged row by row, so that each is read no further than it must.
+SELECT created_at, id, number FROM prediction
+WHERE queue = :queue
+    AND created_at BETWEEN :created_from AND :created_to
+    AND (created_at, id) < (:before_at, :before_id)
+    AND (created_at, id) > (:after_at, :after_id)
+    AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+    AND (:any_lane OR lane IN (
+        SELECT key FROM lane
+        WHERE lane.queue = :queue AND (:revision IS NULL OR lane.revision = :revision) AND (:mode IS NULL OR lane.mode = :mode)
+    ))
+ORDER BY created_at DESC, id DESC
 LIMIT :limit
 
--- name: find_next_newer
--- As find_newest, the other way: those next after a place, nearest first.
-SELECT record.*
-FROM queue
-CROSS JOIN record ON record.number IN (
-    SELECT listed.number FROM prediction AS listed
-    WHERE listed.queue = queue.key
-        AND listed.created_at BETWEEN :created_from AND :created_to
-        AND (listed.created_at, listed.id) < (:before_at, :before_id)
-        AND (listed.created_at, listed.id) > (:after_at, :after_id)
-        AND (:statuses IS NULL OR listed.status IN (SELECT value FROM json_each(:statuses)))
-        AND (:any_lane OR listed.lane IN (
-            SELECT key FROM lane
-            WHERE lane.queue = queue.key AND (:revision IS NULL OR lane.revision = :revision) AND (:mode IS NULL OR lane.mode = :mode)
-        ))
-    ORDER BY listed.created_at, listed.id
-    LIMIT :limit
-)
-WHERE queue.removed = 0 AND (:owner IS NULL OR queue.owner = :owner)
-    AND (:name IS NULL OR (queue.owner = :app_owner AND queue.name = :name))
-ORDER BY record.created_at, record.id
+-- name: listed_oldest
+SELECT created_at, id, number FROM prediction
+WHERE queue = :queue
+    AND created_at BETWEEN :created_from AND :created_to
+    AND (created_at, id) < (:before_at, :before_id)
+    AND (created_at, id) > (:after_at, :after_id)
+    AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+    AND (:any_lane OR lane IN (
+        SELECT key FROM lane
+        WHERE lane.queue = :queue AND (:revision IS NULL OR lane.revision = :revision) AND (:mode IS NULL OR lane.mode = :mode)
+    ))
+ORDER BY created_at, id
 LIMIT :limit
 
 -- name: position

@@ -26,8 +26,7 @@ WHOLE_TABLES = {
     ("keys", "keys"): {"api_key"},
     ("keys", "audit_lines"): {"audit_line"},
     ("queue", "load"): {"lane"},
-    ("queue", "find_newest"): {"queue"},
-    ("queue", "find_next_newer"): {"queue"},
+    ("queue", "queues"): {"queue"},
     ("deliveries", "find"): {"delivery"},
 }
 
