@@ -82,6 +82,5 @@ def _answering(app: dict[str, Any]) -> str:
 def _runners(app: dict[str, Any]) -> str:
     if "runners" not in app:
         return ""
-    if app.get("unplaced"):
-        return "no room"
-    return ", ".join(f"{count} {state}" for state, count in app["runners"].items()) or "0"
+    counts = ", ".join(f"{count} {state}" for state, count in app["runners"].items()) or "0"
+    return f"{counts}, wants more" if app.get("unplaced") else counts

@@ -102,6 +102,15 @@ def platform_options(command: Command) -> Command:
     )(command)
 
 
+def list_by_default(ctx: click.Context, listing: click.Command, *, platform_url: str | None, as_json: bool) -> None:
+    """Let a group list where no subcommand is named, and let its options count for the one that is."""
+    given = {"platform_url": platform_url, "as_json": as_json or None}
+    options = {name: value for name, value in given.items() if value is not None}
+    if ctx.invoked_subcommand is None:
+        ctx.exit(ctx.invoke(listing, **options))
+    ctx.default_map = {ctx.invoked_subcommand: options}
+
+
 def _checked(url: str) -> str:
     if not url.startswith(("http://", "https://")) or len(url.split("/")) < 3 or not url.split("/")[2]:
         raise Misuse(f"'{url}' is not the URL of a platform", hint="they look like http://127.0.0.1:8700")

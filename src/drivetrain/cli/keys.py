@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
-from drivetrain.cli.connection import platform_options, this_connection
+from drivetrain.cli.connection import list_by_default, platform_options, this_connection
 from drivetrain.cli.terminal import Terminal
 
 
-@click.group(name="keys", short_help="Make and revoke API keys of a platform.")
-def command() -> None:
+@click.group(name="keys", short_help="Make and revoke API keys of a platform.", invoke_without_command=True)
+@platform_options
+@click.pass_context
+def command(ctx: click.Context, platform_url: str | None, as_json: bool) -> None:
     """Make and revoke API keys of a platform.
 
     \b
@@ -17,6 +19,7 @@ def command() -> None:
         drivetrain keys list
         drivetrain keys revoke ID
     """
+    list_by_default(ctx, list_, platform_url=platform_url, as_json=as_json)
 
 
 @command.command(name="add", short_help="Make an API key.")
@@ -72,7 +75,7 @@ def add(
 
 @command.command(name="list", short_help="List API keys.")
 @platform_options
-def list_(platform_url: str | None, as_json: bool) -> int:
+def list_(platform_url: str | None = None, as_json: bool = False) -> int:
     """List the API keys that yours may handle, without the keys themselves."""
     connection = this_connection(platform_url)
     from drivetrain.cli.outputs import write_json

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from drivetrain.cli.connection import platform_options, this_connection
+from drivetrain.cli.connection import list_by_default, platform_options, this_connection
 from drivetrain.cli.terminal import Terminal
 
 
 @click.group(name="predictions", short_help="List, show and cancel predictions on a platform.", invoke_without_command=True)
+@platform_options
 @click.pass_context
-def command(ctx: click.Context) -> None:
+def command(ctx: click.Context, platform_url: str | None, as_json: bool) -> None:
     """List, show and cancel predictions on a platform, and see to their webhooks. Without a subcommand, list.
 
     \b
@@ -22,8 +23,7 @@ def command(ctx: click.Context) -> None:
         drivetrain predictions cancel ID
         drivetrain predictions deliveries ID
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
+    list_by_default(ctx, list_, platform_url=platform_url, as_json=as_json)
 
 
 @command.command(name="list", short_help="List predictions, newest first.")

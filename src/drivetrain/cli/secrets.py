@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from drivetrain.cli.connection import platform_options, this_connection
+from drivetrain.cli.connection import list_by_default, platform_options, this_connection
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.errors import Misuse
 
@@ -15,8 +15,10 @@ _APP = click.option("--app", "app", metavar="OWNER/APP", help="For this app only
 _OWNER = click.option("--owner", metavar="OWNER", help="Whose. [default: that of the key]")
 
 
-@click.group(name="secrets", short_help="Keep secrets for apps on a platform.")
-def command() -> None:
+@click.group(name="secrets", short_help="Keep secrets for apps on a platform.", invoke_without_command=True)
+@platform_options
+@click.pass_context
+def command(ctx: click.Context, platform_url: str | None, as_json: bool) -> None:
     """Keep secrets for apps on a platform: encrypted there, given to runners that start from now on as environment variables, shown
     to nobody.
 
@@ -24,7 +26,10 @@ def command() -> None:
         drivetrain secrets set HF_TOKEN < token.txt
         drivetrain secrets set API_KEY --app me/hello
         drivetrain secrets list
+
+    Without a subcommand, list.
     """
+    list_by_default(ctx, list_, platform_url=platform_url, as_json=as_json)
 
 
 @command.command(name="set", short_help="Keep a secret.")
@@ -59,7 +64,7 @@ def set_(terminal: Terminal, name: str, app: str | None, owner: str | None, plat
 @command.command(name="list", short_help="List secrets by their names.")
 @_OWNER
 @platform_options
-def list_(owner: str | None, platform_url: str | None, as_json: bool) -> int:
+def list_(owner: str | None = None, platform_url: str | None = None, as_json: bool = False) -> int:
     """List secrets by their names. Their values cannot be shown."""
     connection = this_connection(platform_url)
     from drivetrain.cli.outputs import write_json
