@@ -24,6 +24,9 @@ _PLACE = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
 #: lose the rest; as lines of data of their own they arrive everywhere, as line feeds.
 _LINE_END = re.compile("\r\n|[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
 
+#: Events that are there together are sent together; up to this, since slow readers must not hold more memory.
+_CHUNK_BYTES = 256 * 1024
+
 BEGUN_ANEW = "the prediction's runner was lost and it was begun anew: what came before is void; get the prediction itself"
 
 
@@ -52,19 +55,24 @@ class OutputEvents:
     async def encode(self, batches: AsyncIterator[list[Numbered]]) -> AsyncGenerator[bytes, None]:
         """The stream's bytes, up to its end."""
         yield b": stream\n\n"
+        is_ended = False
         async for batch in batches:
-            if not batch:
-                yield STREAM_COMMENT
+            chunk = bytearray()
             for numbered in batch:
                 self._place = numbered.attempt, numbered.number
                 if self._is_begun_anew(numbered):
-                    yield self._event("error", BEGUN_ANEW) + self._done("error")
-                    return
-                chunk = self._encode(numbered)
-                if chunk:
-                    yield chunk
-                if isinstance(numbered.event, Completed):
-                    return
+                    chunk += self._event("error", BEGUN_ANEW) + self._done("error")
+                    is_ended = True
+                    break
+                chunk += self._encode(numbered)
+                is_ended = isinstance(numbered.event, Completed)
+                if len(chunk) > _CHUNK_BYTES:
+                    yield bytes(chunk)
+                    chunk.clear()
+            if chunk or not batch:
+                yield bytes(chunk) or STREAM_COMMENT
+            if is_ended:
+                return
         yield self._done(None)  # the reader had its end before, or its events are kept no longer
 
     def _is_begun_anew(self, numbered: Numbered) -> bool:
