@@ -123,7 +123,7 @@ class Writer:
         try:
             if self._run_together(orders, results):
                 return results
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 (memory may be short too; the thread must outlive everything)
             if not results:  # not even begun; the others would fare no better
                 return [self._failed(order, error) for order in orders]
         finally:
@@ -150,7 +150,7 @@ class Writer:
         try:
             self._run_together([order], results)
             return results[0]
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 (as above)
             return self._failed(order, error)
         finally:
             self._roll_back()
@@ -160,13 +160,11 @@ class Writer:
             return _Result(order.future)
         try:
             return _Result(order.future, order.operation(self._connection))
-        except sqlite3.Error as error:
-            return self._failed(order, error)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is raised where the operation was asked for)
-            return _Result(order.future, error=error)
+            return self._failed(order, error)
 
-    def _failed(self, order: _Order, error: sqlite3.Error) -> _Result:
-        return _Result(order.future, error=translated(error, self._path))
+    def _failed(self, order: _Order, error: Exception) -> _Result:
+        return _Result(order.future, error=translated(error, self._path) if isinstance(error, sqlite3.Error) else error)
 
     def _roll_back(self) -> None:
         """Give up a transaction that is still open; SQLite may have done so by itself."""
