@@ -233,9 +233,12 @@ class TestStreams:
         assert stream_of(prediction, **{"Last-Event-ID": "of another server"}) == [first, *rest]
 
     def test_logs_go_along_only_if_they_are_asked_for(self, platform):
-        prediction = create(platform, "stream", text="one", fail=True, prefer="wait").json()
+        """One client fails at them, and none shows them."""
+        prediction = create(platform, "stream", text="one two", fail=True, prefer="wait").json()
+        assert [name for name, _, _ in stream_of(prediction)] == ["output", "error", "done"]
         prediction["urls"]["stream"] += "&logs=true"
-        assert [name for name, _, _ in stream_of(prediction)] == ["output", "done"]
+        logs = "".join(data for name, data, _ in stream_of(prediction) if name == "logs")
+        assert "ValueError: it was told to" in logs
 
     def test_a_failure_and_a_cancelation_end_a_stream(self, platform):
         failed = create(platform, "stream", text="one two", fail=True).json()
@@ -502,6 +505,21 @@ class TestCallers:
             response = httpx.get(f"{platform.url}/v1{path}")
             assert assert_problem(response, 401)["title"] == "Unauthenticated"
             assert response.headers["www-authenticate"] == "Bearer"
+
+    def test_anybody_may_run_what_is_open_to_anybody(self, platform):
+        def change(access):
+            platform.http.patch("/api/v1/apps/acme/stream", json={"access": access}).raise_for_status()
+
+        change("public")
+        try:
+            url = f"{platform.url}/v1/models/acme/stream/predictions"
+            prediction = httpx.post(url, json={"input": {"text": "one"}}, headers={"Prefer": "wait"}).json()
+            assert prediction["output"] == ["one"]
+            assert httpx.get(prediction["urls"]["get"]).json() == prediction
+            assert_problem(httpx.get(f"{platform.url}/v1/predictions"), 401)
+        finally:
+            change("private")
+        assert_problem(httpx.post(url, json={"input": {"text": "one"}}), 401)
 
     @pytest.mark.parametrize("scheme", ["Bearer", "Token", "token"])
     def test_old_clients_say_token(self, platform, scheme):
