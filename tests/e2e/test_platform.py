@@ -2,10 +2,13 @@
 
 import json
 import os
+import queue
 import re
 import signal
 import stat
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -464,6 +467,42 @@ def test_a_full_queue_is_told_as_such(running, tmp_path):
     answer = running.http.post("/api/v1/apps/me/crowded/predictions", json={"input": {"text": "c"}})
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
     (tmp_path / "hold").touch()
+
+
+@pytest.fixture
+def receiver():
+    """Takes webhooks; what came is in its queue."""
+    received = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.put((dict(self.headers), json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", received
+        server.shutdown()
+
+
+def test_a_webhook_tells_of_the_end_and_is_sent_again(running, echo, receiver):
+    url, received = receiver
+    body = {"input": {"text": "tell"}, "webhook": url, "webhook_events_filter": ["completed"]}
+    prediction = running.http.post("/api/v1/apps/me/echo/predictions", json=body).json()
+    headers, told = received.get(timeout=30)
+    assert told == running.prediction(prediction["id"])
+    assert headers["webhook-signature"].startswith("v1,")
+    deliveries = running.json("predictions", "deliveries", prediction["id"])
+    while deliveries[0]["state"] != "delivered":
+        deliveries = running.json("predictions", "deliveries", prediction["id"])
+    running.cli("predictions", "resend", deliveries[0]["id"])
+    again, _ = received.get(timeout=30)
+    assert again["webhook-id"] == headers["webhook-id"]
+    assert "delivered" in running.cli("predictions", "deliveries").stdout
 
 
 def test_what_is_at_work_can_be_measured(running, echo):

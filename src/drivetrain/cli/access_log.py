@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 
@@ -10,9 +11,12 @@ import msgspec
 from drivetrain.cli.terminal import Terminal
 from drivetrain.gateways.http.shell import AccessLine
 
+#: Lines for programs are written together: one call for many, since whoever reads them may be slow.
+_FLUSH_SECONDS = 0.1
+
 
 class AccessLog:
-    """Writes the lines.
+    """Writes the lines, in the event loop.
 
     Args:
         terminal: Where to.
@@ -23,14 +27,23 @@ class AccessLog:
         self._terminal = terminal
         self._as_json = as_json
         self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
 
     def tell(self, line: AccessLine) -> None:
-        """Write the line of a request."""
+        """Write the line of a request, soon."""
         if self._as_json:
-            self._terminal.note(self._encode({"event": "request_answered", **dataclasses.asdict(line)}).decode())
+            if not self._lines:
+                asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+            self._lines.append(self._encode({"event": "request_answered", **dataclasses.asdict(line)}))
             return
         who = f" by {line.caller}" if line.caller else ""
         self._terminal.quiet(f"{line.method} {line.path} {line.status} in {line.seconds:.3f} s{who}")
+
+    def flush(self) -> None:
+        """Write what has not been written."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._terminal.note(b"\n".join(lines).decode())
 
 
 class TerminalHandler(logging.Handler):

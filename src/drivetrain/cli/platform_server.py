@@ -120,6 +120,7 @@ class _PlatformServer:
                 stopping = asyncio.create_task(_stop(public, internal, platform))
                 hurried = asyncio.create_task(stop.second.wait())
                 await asyncio.wait((stopping, hurried), return_when=asyncio.FIRST_COMPLETED)
+                self._access_log.flush()
                 if not stopping.done():
                     _leave()
                 hurried.cancel()
@@ -141,12 +142,12 @@ class _PlatformServer:
         )
         watching = Gateway(
             name="observation",
-            prefixes=("/healthz", "/readyz", "/metrics"),
+            prefixes=("/", "/healthz", "/readyz", "/metrics"),
             routes=observation.routes(guard, platform, lambda: shell.statistics),
             render_error=render_error,
             is_logged=False,
         )
-        access_log = AccessLog(self._terminal, as_json=not self._terminal.is_interactive)
+        access_log = self._access_log = AccessLog(self._terminal, as_json=not self._terminal.is_interactive)
         shell = Shell(
             [*protocols, own, watching],
             cors_origin=self._options.cors_origin,

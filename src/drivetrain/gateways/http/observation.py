@@ -48,7 +48,10 @@ class Observed(Protocol):
 
 
 def routes(guard: Guard, platform: Observed, http: Callable[[], HttpStatistics]) -> Sequence[BaseRoute]:
-    """``/healthz``: the process answers. ``/readyz``: its state can be read. ``/metrics``: figures, for administrators' keys."""
+    """``/``: what this is. ``/healthz``, ``/readyz``: it answers. ``/metrics``: figures, for administrators' keys."""
+
+    async def index(_request: Request, _caller: Caller) -> Response:
+        return Json({"name": "drivetrain", "api": "/api/v1", "replicate": "/v1", "health": "/healthz", "metrics": "/metrics"})
 
     async def alive(_request: Request, _caller: Caller) -> Response:
         return Json({"status": "alive"})
@@ -68,6 +71,7 @@ def routes(guard: Guard, platform: Observed, http: Callable[[], HttpStatistics])
         return Response(render(snapshot), media_type=CONTENT_TYPE_LATEST)
 
     return [
+        guard.route("/", index, "GET", admits=Admits.ANYBODY),
         guard.route("/healthz", alive, "GET", admits=Admits.ANYBODY),
         guard.route("/readyz", ready, "GET", admits=Admits.ANYBODY),
         guard.route("/metrics", metrics, "GET"),

@@ -18,6 +18,7 @@ TAKES_ANYBODY = {
     "/files/{file_id}/{name:path}",
     "/runners/{token}/files/{file_id}/{name:path}",
     "/runners/{token}/uploads/{prediction_id}/{name}",
+    "/",
     "/healthz",
     "/readyz",
 }
