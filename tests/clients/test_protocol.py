@@ -10,7 +10,7 @@ from types import MappingProxyType
 import httpx
 import pytest
 
-from .conftest import IMAGE, Platform
+from .conftest import HELLO, IMAGE, Platform
 
 pytestmark = pytest.mark.slow
 
@@ -368,6 +368,29 @@ class TestDeployments:
         assert_problem(platform.http.delete(version), 400, "is deployed as")
         assert platform.http.delete("/v1/deployments/acme/raw").status_code == 204
         assert_problem(get(platform, "/deployments/acme/raw"), 404)
+
+    def test_releases_are_numbered_one_after_the_other(self, platform):
+        self.post(platform, name="many").raise_for_status()
+
+        def change(number):
+            body = {"max_instances": number}
+            return platform.http.patch("/v1/deployments/acme/many", json=body).json()["current_release"]["number"]
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sorted(pool.map(change, range(1, 9))) == list(range(2, 10))
+        platform.http.delete("/v1/deployments/acme/many").raise_for_status()
+
+    def test_a_deployment_is_given_another_version(self, platform):
+        platform.deploy("served", {"predict.py": HELLO})
+        body = {**self.BODY, "name": "served", "model": "acme/served", "version": platform.version("served")}
+        platform.http.post("/v1/deployments", json=body).raise_for_status()
+        platform.deploy("served", {"predict.py": HELLO.replace('"hello"', '"good bye"')})
+        version = f"acme/served:{platform.version('served')}"
+        changed = platform.http.patch("/v1/deployments/acme/served", json={"version": version}).json()
+        assert changed["current_release"]["version"] == platform.version("served")
+        body = {"input": {"text": "you"}}
+        url = "/v1/deployments/acme/served/predictions"
+        assert platform.http.post(url, json=body, headers={"Prefer": "wait"}).json()["output"] == "good bye you"
 
     def test_a_deployment_is_no_model(self, platform):
         self.post(platform, name="hidden").raise_for_status()

@@ -6,6 +6,7 @@ deployment of, and its release, stand in the app's labels.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -28,6 +29,7 @@ from drivetrain.model.errors import BadRequest
 from drivetrain.platform.access import Caller, NotFound
 from drivetrain.platform.app import App, AppName, BadName, Revision, RevisionId, RevisionState, changed_scaling
 from drivetrain.platform.key import Scope
+from drivetrain.platform.platform import AppChange
 
 #: What Replicate allows, and we have no reason to allow less of.
 _MOST_INSTANCES = 1000
@@ -39,6 +41,7 @@ class Deployments:
     def __init__(self, site: Site, predictions: Predictions) -> None:
         self._site = site
         self._predictions = predictions
+        self._turn = asyncio.Lock()  # releases are numbered one after the other
 
     def entries(self) -> Sequence[Entry]:
         """The routes."""
@@ -65,13 +68,20 @@ class Deployments:
         body = await read_body(request, DeploymentBody)
         caller.require(Scope.DEPLOY)
         name = _app_name(caller.owner, body.name)
-        if self._site.platform.catalog.find_app(name) is not None:
-            raise BadRequest(f"there is a deployment '{caller.owner}/{body.name}' already", hint="change it with PATCH")
-        original = self._version(caller, body.version, body.model)
-        now = self._site.platform.clock.now()
-        blank = App(name=name, created_at=now, description=f"Deployment of {original.app}")
-        release = {**msgspec.to_builtins(body), "number": 1, "deployment": f"{caller.owner}/{body.name}"}
-        return await self._release(request, caller, blank, original, release)
+        async with self._turn:
+            if self._site.platform.catalog.find_app(name) is not None:
+                raise BadRequest(f"there is a deployment '{caller.owner}/{body.name}' already", hint="change it with PATCH")
+            original = self._version(caller, body.version, body.model)
+            blank = App(name=name, created_at=self._site.platform.clock.now(), description=f"Deployment of {original.app}")
+            release = {
+                **msgspec.to_builtins(body),
+                "version": original.id,
+                "number": 1,
+                "deployment": f"{caller.owner}/{body.name}",
+            }
+            app = self._released(caller, blank, release)
+            await self._site.platform.copy_revision(caller, original.id, app)
+        return Json(self._render(request, self._site.platform.app(caller, name)))
 
     async def get(self, request: Request, caller: Caller) -> Response:
         """``GET /deployments/{owner}/{name}``."""
@@ -80,12 +90,28 @@ class Deployments:
     async def change(self, request: Request, caller: Caller) -> Response:
         """``PATCH /deployments/{owner}/{name}``: a new release."""
         body = await read_body(request, DeploymentPatch)
-        app = self._find(request, caller)
-        before = labels_of(app.labels)
-        given = {key: value for key, value in msgspec.to_builtins(body).items() if value is not None}
-        release = {**before, **given, "number": before["number"] + 1}
-        original = self._version(caller, release["version"], release["model"])
-        return await self._release(request, caller, app, original, release)
+        platform = self._site.platform
+        async with self._turn:
+            app = self._find(request, caller)
+            before = labels_of(app.labels)
+            given = {key: value for key, value in msgspec.to_builtins(body).items() if value is not None}
+            release = {
+                "min_instances": app.scaling.min_runners,
+                "max_instances": app.scaling.max_runners,
+                **before,
+                **given,
+                "number": before["number"] + 1,
+            }
+            if body.version is not None:
+                release["version"] = self._version(caller, body.version, before["model"]).id
+            changed = self._released(caller, app, release)
+            if release["version"] != before["version"]:
+                await platform.copy_revision(caller, release["version"], changed)
+            else:
+                scaling = {"min_runners": changed.scaling.min_runners, "max_runners": changed.scaling.max_runners}
+                change = AppChange(scaling=scaling, resources=changed.resources, labels=changed.labels)
+                await platform.change_app(caller, app.name, change)
+        return Json(self._render(request, platform.app(caller, app.name)))
 
     async def delete(self, request: Request, caller: Caller) -> Response:
         """``DELETE /deployments/{owner}/{name}``: only one that nothing runs in."""
@@ -107,28 +133,22 @@ class Deployments:
         labels = {key: kept[key] for key in ("model", "version", "deployment")}
         return await self._predictions.run(request, caller, Target(app=app.name, labels=labels), body)
 
-    async def _release(
-        self, request: Request, caller: Caller, app: App, original: Revision, release: Mapping[str, Any]
-    ) -> Response:
-        """Make a release what answers."""
+    def _released(self, caller: Caller, app: App, release: Mapping[str, Any]) -> App:
+        """The app as a release wants it."""
         least, most = _instances(release, "min_instances"), _instances(release, "max_instances")
         if least > most:
             raise InvalidBody("min_instances", f"is {least}, which is more than max_instances, {most}")
         labels = {
-            **{key: release[key] for key in ("hardware", "min_instances", "max_instances", "number", "deployment")},
-            "model": str(original.app),
-            "version": original.id,
+            **{key: release[key] for key in ("model", "version", "hardware", "number", "deployment")},
             "released_at": write_time(self._site.platform.clock.now()),
             "released_by": caller.owner,
         }
-        app = replace(
+        return replace(
             app,
             scaling=changed_scaling(app.scaling, {"min_runners": least, "max_runners": most}),
             resources=read_sku(release["hardware"]),
             labels={**app.labels, **own_labels(**labels)},
         )
-        await self._site.platform.copy_revision(caller, original.id, app)
-        return Json(self._render(request, self._site.platform.app(caller, app.name)))
 
     def _find(self, request: Request, caller: Caller) -> App:
         owner, name = request.path_params["owner"], request.path_params["name"]
