@@ -35,7 +35,7 @@ class KnownPlatform:
 
     Attributes:
         state: Its state directory.
-        key: The administrator's key that was made when it was started first.
+        key: The administrator's key that was made when it was started first; empty if this user does not know it.
     """
 
     state: str
@@ -57,13 +57,13 @@ def find_connection(settings: Settings, url: str | None) -> Connection:
     if wanted is not None:
         wanted = _checked(wanted)
         noted = next((each.key for each in known if each.url == wanted), None)
-        return Connection(url=wanted, key=settings.api_key or noted)
+        return Connection(url=wanted, key=settings.api_key or noted or None)
     if not known:
         raise Misuse(
             "no platform is known here",
             hint="'drivetrain up' starts one; --platform URL, or DRIVETRAIN_PLATFORM, says where another one is",
         )
-    return Connection(url=known[0].url, key=settings.api_key or known[0].key)
+    return Connection(url=known[0].url, key=settings.api_key or known[0].key or None)
 
 
 def this_connection(url: str | None) -> Connection:
