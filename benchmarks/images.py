@@ -1,10 +1,10 @@
 """How long it takes from an edit to a pushed image, and what an image weighs: ours beside an engine's, in turn, with one registry.
 
-The project needs numpy and Pillow. An edit changes a line of `predict.py`. Measured are `drivetrain push`, and `buildah build` of
-the Dockerfile that drivetrain generates for the same project, with a warm cache, and `buildah push`. The base is Debian 12 with its
-Python.
+The project needs numpy and Pillow and has weights. An edit changes a line of `predict.py`. Measured are `drivetrain push`, and
+`buildah build` of the Dockerfile that drivetrain generates for the same project, with a warm cache, and `buildah push`. The base is
+Debian 12 with its Python.
 
-    python benchmarks/images.py [--rounds N] [--json]
+    python benchmarks/images.py [--rounds N] [--weights MB] [--json]
 
 As root, with buildah, docker-registry and debootstrap; `scripts/test_tools.sh` installs them.
 """
@@ -24,7 +24,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,11 @@ def main() -> None:
     """Measure, and print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7, help="edits of each that are counted")
+    parser.add_argument("--weights", type=int, default=300, metavar="MB", help="size of the model's weights")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="drivetrain-images-") as directory:
-        results = Bench(Path(directory)).run(arguments.rounds)
+        results = Bench(Path(directory), arguments.weights).run(arguments.rounds)
     if arguments.json:
         print(json.dumps(results))
         return
@@ -78,8 +79,9 @@ def main() -> None:
 class Bench:
     """A registry, a base in it, a project, and an environment for engines."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, weights: int) -> None:
         self._directory = directory
+        self._weights = weights
         self._project = directory / "project"
         self._project.mkdir()
         conf = directory / "containers.conf"
@@ -108,6 +110,9 @@ class Bench:
     def _write_project(self, base: str, number: int) -> None:
         build = f'{{python_version: "3.11", python_packages: [numpy==2.2.6, pillow==12.0.0], base: "{base}"}}'
         (self._project / "cog.yaml").write_text(f"build: {build}\npredict: predict.py:Predictor\n")
+        with (self._project / "weights.bin").open("wb") as file:
+            for _ in range(self._weights):
+                file.write(os.urandom(1_000_000))
         self._edit(self._project, number)
 
     def _edit(self, root: Path, number: int) -> None:
@@ -142,19 +147,21 @@ class Bench:
 
     def _edits(self, host: str, rounds: int) -> dict[str, Any]:
         context = self._context()
-        ours: list[float] = []
-        theirs: list[float] = []
+        ours: list[tuple[float, float]] = []
+        theirs: list[tuple[float, float]] = []
         for number in range(rounds + 1):
             self._edit(self._project, 100 + number)
             ours.append(timed(lambda: self._call(DRIVETRAIN, "push", f"{host}/bench/ours")))
             self._edit(context / "project", 100 + number)
             theirs.append(timed(lambda: self._buildah(context, f"{host}/bench/theirs")))
-        ours, theirs = ours[1:], theirs[1:]  # the first ones fill the caches
-        ratio = statistics.median(theirs) / statistics.median(ours)
+        walls, works = zip(*ours[1:], strict=True)  # the first ones fill the caches
+        their_walls, their_works = zip(*theirs[1:], strict=True)
         return {
-            "edit to pushed image, drivetrain push, seconds (median, least, most)": spread(ours),
-            "edit to pushed image, buildah build and push, seconds": spread(theirs),
-            "ratio of the medians": f"{ratio:.1f}",
+            "edit to pushed image, drivetrain push, seconds: median (least to most)": spread(walls),
+            "edit to pushed image, buildah build and push, seconds": spread(their_walls),
+            "the same, processor time of drivetrain": spread(works),
+            "the same, processor time of buildah": spread(their_works),
+            "ratio of the medians: time, processor time": f"{ratio(their_walls, walls):.1f}, {ratio(their_works, works):.1f}",
         }
 
     def _context(self) -> Path:
@@ -306,14 +313,21 @@ def size_of(host: str, repository: str, tag: str = "latest") -> int:
     return sum(layer.size for layer in manifest.layers)
 
 
-def timed(call: Callable[[], None]) -> float:
-    """Seconds that a call takes."""
-    began = time.monotonic()
+def timed(call: Callable[[], None]) -> tuple[float, float]:
+    """Seconds that a call takes, and seconds of processor time that its processes take."""
+    began, before = time.monotonic(), os.times()
     call()
-    return time.monotonic() - began
+    after = os.times()
+    work = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.monotonic() - began, work
 
 
-def spread(values: list[float]) -> str:
+def ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """Of the medians."""
+    return statistics.median(one) / statistics.median(other)
+
+
+def spread(values: Sequence[float]) -> str:
     """Median, least and most."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 

@@ -333,3 +333,31 @@ def test_login_tries_credentials_and_keeps_those_that_work(model, guarded_regist
     assert "drivetrain login" in refused(model, "push", f"{host}/team/guarded")
     run(model, *login, stdin="wonderland\n")
     run(model, "push", f"{host}/team/guarded")
+
+
+def test_an_installed_drivetrain_builds_the_same_image_as_a_checkout(model, tmp_path):
+    root = Path(__file__).parents[2]
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    shutil.copytree(root / "src", checkout / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, checkout)
+    uv = [Path(sys.executable).parent / "uv", "--quiet"]
+    freeze = [*uv, "pip", "freeze", "--exclude-editable", "--python", sys.executable]
+    pins = tmp_path / "pins.txt"
+    pins.write_text(subprocess.run(freeze, check=True, capture_output=True, text=True).stdout)
+    digests = set()
+    for name, what in (("installed", [checkout]), ("editable", ["--editable", checkout])):
+        python = tmp_path / name / "bin" / "python"
+        subprocess.run([*uv, "venv", "--python", sys.executable, tmp_path / name], check=True)
+        subprocess.run([*uv, "pip", "install", "--python", python, "--requirements", pins, *what], check=True, timeout=200)
+        environ = {
+            **model.environment(),
+            "PATH": f"{python.parent}:/usr/bin:/bin",
+            "DRIVETRAIN_CACHE_DIR": str(tmp_path / f"{name}-cache"),
+        }
+        command = [python.parent / "drivetrain", "build", "--no-precompile"]
+        done = subprocess.run(command, cwd=model.root, env=environ, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout)
+    assert len(digests) == 1

@@ -7,6 +7,8 @@ after its digest has been compared.
 from __future__ import annotations
 
 import contextlib
+import functools
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +71,7 @@ class Registry:
         self._client = httpx.Client(
             timeout=_TIMEOUT,
             follow_redirects=True,  # to where the content is; httpx does not send our credentials to another host
-            verify=not options.insecure,
+            verify=_trust(insecure=options.insecure),
             limits=httpx.Limits(max_connections=2 * options.connections, max_keepalive_connections=2 * options.connections),
             headers={"User-Agent": "drivetrain"},
         )
@@ -269,6 +271,12 @@ class Registry:
             if self._authenticator is None:
                 self._authenticator = Authenticator(self.name, self._credentials.find(self.name), self._client)
             return self._authenticator
+
+
+@functools.cache
+def _trust(*, insecure: bool) -> ssl.SSLContext:
+    """Whom to trust: read once, since it takes longer than a request to a registry near by."""
+    return httpx.create_ssl_context(verify=not insecure)
 
 
 @dataclass(frozen=True)
