@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -29,6 +30,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "25"))
 CLIENTS = 10
 TERMINAL = ("succeeded", "failed", "canceled")
+#: Why predictions may fail on a full disk: the model could not write its file, or the platform could not take it.
+SHORT_OF_SPACE = re.compile(r"No space left|disk is full|cannot upload .* answered 503")
 TROUBLE = (httpx.TransportError, httpx.StreamError)
 
 MODEL = """
@@ -461,7 +464,7 @@ def test_platform_on_a_full_disk(tmp_path, cache, runs, small_disk, receiver, se
         assert after.json()["status"] == "succeeded", after.text
         assert seen.problems == []
         assert seen.refused[503], "the disk was never full"
-        assert [error for error in errors if "No space left" not in error and "full" not in error] == []
+        assert [error for error in errors if not SHORT_OF_SPACE.search(error)] == []
         assert_each_has_one_end(seen, records)
         assert_nothing_ran_in_secret(seen, records, runs)
         assert_each_end_was_told(seen, records, receiver, settled)
