@@ -275,6 +275,20 @@ def test_async_predictions_run_together_with_logs_of_their_own(project):
     assert [body["logs"] for body in done] == [f"{name} begins\n{name} ends\n" for name in "abc"]
 
 
+def test_an_async_prediction_leaves_no_scope_behind(project):
+    made = project(
+        """
+        from cog import _scope
+
+        class Predictor:
+            async def predict(self) -> int:
+                return len(_scope._running)
+        """
+    )
+    with made.serve() as server:
+        assert [server.predict()["output"] for _ in range(3)] == [1, 1, 1]
+
+
 def test_an_async_prediction_can_be_canceled(project):
     with project(ASYNC).serve() as server:
         body = server.predict(_prefer="respond-async", name="a", together=2)

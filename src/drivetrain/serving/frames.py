@@ -226,7 +226,7 @@ class FrameDecoder:
     def _has_whole_frame(self) -> bool:
         if len(self._buffer) < _LENGTH.size:
             return False
-        (length,) = _LENGTH.unpack_from(self._buffer)
+        length: int = _LENGTH.unpack_from(self._buffer)[0]
         return len(self._buffer) >= _LENGTH.size + length or length > MAXIMUM_FRAME_BYTES
 
 

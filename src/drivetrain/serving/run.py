@@ -107,8 +107,10 @@ class Run:
         self._events.append(event)
         for watcher in tuple(self._watchers):
             watcher(event)
-        if isinstance(event, Completed) and self._finished is not None:
-            self._finished.set()
+        if isinstance(event, Completed):
+            self._watchers.clear()  # they mostly hold this run, which would then have to wait for the garbage collector
+            if self._finished is not None:
+                self._finished.set()
 
     def complete(self, status: Status, failure: Failure | None = None) -> None:
         """End the prediction now, unless it has ended."""
@@ -129,8 +131,9 @@ class Run:
         self._watchers.append(watcher)
 
     def remove_watcher(self, watcher: Watcher) -> None:
-        """Have ``watcher`` called no more."""
-        self._watchers.remove(watcher)
+        """Have ``watcher`` called no more. May be called after the end, when no watcher is left."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
 
     def at_end(self, action: Callable[[], None]) -> None:
         """Have ``action`` called when the prediction ends, or now if it has ended."""
@@ -146,7 +149,7 @@ class Run:
         try:
             yield
         finally:
-            self._watchers.remove(watcher)
+            self.remove_watcher(watcher)
 
     def keep(self) -> None:
         """Keep the files until ``release``, whoever discards them meanwhile. Counts."""

@@ -26,7 +26,7 @@ from drivetrain.serving.http.exchange import Exchange
 _LARGEST_HEAD_BYTES = 64 * 1024
 
 #: A body up to this size is handed on whole.
-_WHOLE_BODY_BYTES = 256 * 1024
+_WHOLE_BODY_BYTES = 250_000
 
 #: Of a body that is read as it comes, and of requests sent in advance, so much waits here before the client is not read from.
 _HIGH_WATER_BYTES = 64 * 1024

@@ -34,7 +34,7 @@ class _Ids:
 
     def new(self) -> str:
         if not self._left:
-            digits = os.urandom(16 * 256).hex()
+            digits = os.urandom(16 * 100).hex()
             self._left = [digits[start : start + 32] for start in range(0, len(digits), 32)]
         return self._left.pop()
 
