@@ -189,7 +189,7 @@ class Bench:
     def _sizes(self, host: str, base: str) -> dict[str, Any]:
         ours = size_of(host, "bench/ours")
         context = self._directory / "as-cog"
-        (context / "project").mkdir(parents=True)
+        shutil.copytree(self._project, context / "project", copy_function=os.link)
         (context / "tools").mkdir()
         shutil.copy(uv_binary(self._settings), context / "tools" / "uv")
         bundle = self._environ.get("SSL_CERT_FILE")

@@ -21,8 +21,6 @@ from drivetrain.images.archive import EPOCH, Compression
 from drivetrain.images.build import Builder, BuildOrder
 from drivetrain.images.descriptor import Descriptor
 from drivetrain.images.direct import Built, DirectOptions
-from drivetrain.images.engine_build import parse_secret
-from drivetrain.images.engines import BUILDERS
 from drivetrain.images.plan import CudaBase, Wishes
 from drivetrain.images.transfer import Transfers
 from drivetrain.model.errors import Misuse
@@ -75,7 +73,7 @@ _FLAGS = (
     ),
     click.option(
         "--engine",
-        type=click.Choice(["auto", "none", *BUILDERS]),
+        type=click.Choice(["auto", "none", "buildah", "podman", "docker"]),
         default="auto",
         show_default=True,
         help="What builds. auto: no engine unless the project has system_packages or run; then the first that is there.",
@@ -148,6 +146,8 @@ def order_of(project: Project, flags: BuildFlags, settings: Settings) -> BuildOr
     Raises:
         Misuse: One of them is not as it must be.
     """
+    if flags.secrets:
+        from drivetrain.images.engine_build import parse_secret
     options = DirectOptions(
         compression={"zstd": Compression.ZSTD, "gzip": Compression.GZIP, "none": Compression.NONE}[flags.compression],
         uses_cache=not flags.no_cache,

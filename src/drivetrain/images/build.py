@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drivetrain import __version__
 from drivetrain.dialects.cog.config_json import config_as_json
 from drivetrain.environments.environment import Progress
 from drivetrain.images.descriptor import Descriptor, Platform
 from drivetrain.images.direct import Built, DirectBuild, DirectOptions
-from drivetrain.images.engine_build import BuildSecret, EngineBuild
-from drivetrain.images.engines import Engine, find_engine
 from drivetrain.images.files import ProjectFiles, project_files
 from drivetrain.images.labels import known_labels, schema_of
 from drivetrain.images.plan import Plan, Way, Wishes, make_plan
@@ -21,6 +19,9 @@ from drivetrain.images.transfer import Transfers
 from drivetrain.model.finding import Finding
 from drivetrain.model.project import Project
 from drivetrain.settings import Settings
+
+if TYPE_CHECKING:
+    from drivetrain.images.engine_build import BuildSecret
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +106,13 @@ class Builder:
         if plan.way is Way.DIRECT:
             build = DirectBuild(plan, order.options, self.transfers, self.settings, self.progress)
             return build.build(parse_reference(plan.base), files, schema)
-        engine = self._engine(order)
+        from drivetrain.images.engine_build import EngineBuild
+        from drivetrain.images.engines import find_engine
+
+        engine = find_engine(order.wishes.engine, self.settings, builds=True)
         return EngineBuild(plan, order.options, order.secrets, self.transfers, engine, self.settings, self.progress).build(
             files, schema
         )
-
-    def _engine(self, order: BuildOrder) -> Engine:
-        return find_engine(order.wishes.engine, self.settings, builds=True)
 
 
 def _way_of(plan: Plan) -> str:
