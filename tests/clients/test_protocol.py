@@ -1,5 +1,8 @@
 """Replicate's HTTP API itself: objects, codes and headers, and what is said to those who use it wrongly."""
 
+import base64
+import hashlib
+import hmac
 import json
 import re
 import time
@@ -513,6 +516,20 @@ class TestFiles:
         assert_problem(platform.http.get(file["urls"]["get"], headers=headers), 404)
         assert_problem(platform.http.delete(file["urls"]["get"], headers=headers), 404)
         assert platform.http.get("/v1/files", headers=headers).json()["results"] == []
+
+    def test_only_its_owner_can_sign_a_file_away(self, platform, stranger):
+        """Each owner has a secret of its own, by which nobody signs for another."""
+        file = self.upload(platform).json()
+
+        def download(key):
+            secret = get(platform, "/webhooks/default/secret", key=key).json()["key"]
+            message = f"acme {file['id']} 9999999999"
+            digest = hmac.digest(base64.b64decode(secret.removeprefix("whsec_")), message.encode(), hashlib.sha256)
+            query = {"owner": "acme", "expiry": "9999999999", "signature": base64.b64encode(digest).decode()}
+            return httpx.get(f"{platform.url}/v1/files/{file['id']}/download", params=query)
+
+        assert download(platform.key).content == b"notes"
+        assert_problem(download(stranger), 403, "signature is wrong")
 
     def test_an_upload_must_be_a_form_with_a_content(self, platform):
         assert_problem(platform.http.post("/v1/files", json={}), 415, "multipart/form-data")

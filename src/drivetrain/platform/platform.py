@@ -477,8 +477,8 @@ class Platform:
         await self.files.remove(file_id)
 
     async def may_download(self, *, owner: str, file_id: FileId, expiry: str, signature: str) -> bool:
-        """Whether somebody who knows what webhooks are signed with allows everybody to read a file of an owner's for a while."""
-        keys = [secret_key(secret) for secret in await self._parts.webhooks.secrets()]
+        """Whether an owner, who alone knows what its webhooks are signed with, allows everybody to read a file for a while."""
+        keys = [secret_key(secret) for secret in await self._parts.webhooks.secrets(owner)]
         now = self.clock.now()
         return verify_download(keys, owner=owner, file_id=file_id, expiry=expiry, signature=signature, now=now)
 
@@ -503,9 +503,9 @@ class Platform:
         return await self._parts.webhooks.resend(delivery)
 
     async def webhook_secrets(self, caller: Caller) -> list[str]:
-        """What webhooks are signed with, newest first."""
+        """What webhooks for the caller are signed with, newest first."""
         caller.require(Scope.CALL)
-        return await self._parts.webhooks.secrets()
+        return await self._parts.webhooks.secrets(caller.owner)
 
     # Inside
 

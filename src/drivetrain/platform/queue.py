@@ -61,11 +61,13 @@ class WebhookOrder:
         url: Where to POST.
         events: ``start``, ``output``, ``logs``, ``completed``: of what.
         gateway: Which protocol renders the body.
+        owner: Whose secret signs it: that of whoever asked, who alone can be sure then where it comes from.
     """
 
     url: str
     events: frozenset[str]
     gateway: str
+    owner: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

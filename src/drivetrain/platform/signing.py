@@ -28,6 +28,12 @@ def new_secret(random_bytes: Callable[[int], bytes]) -> str:
     return _PREFIX + base64.b64encode(random_bytes(_SECRET_BYTES)).decode()
 
 
+def secret_of_owner(secret: str, owner: str) -> str:
+    """What an owner's messages are signed with: derived from a platform's own secret, so that no owner can sign for another."""
+    derived = hmac.digest(secret_key(secret), f"drivetrain webhooks of\n{owner}".encode(), hashlib.sha256)
+    return _PREFIX + base64.b64encode(derived).decode()
+
+
 def signature_headers(secrets: Sequence[str], *, message_id: str, sent_at: datetime, body: bytes) -> dict[str, str]:
     """The headers that prove where a message comes from.
 

@@ -7,7 +7,7 @@ import binascii
 import json
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -130,7 +130,7 @@ class Submissions:
             start_by=_earliest(now, request.start_within, app.scaling.start_timeout, request.cancel_after),
             run_limit=app.scaling.request_timeout,
             deadline=deadline,
-            webhook=request.webhook,
+            webhook=replace(request.webhook, owner=caller.owner or app.name.owner) if request.webhook is not None else None,
             caller=caller.id,
             idempotency_key=request.idempotency_key,
             fingerprint=request.fingerprint,

@@ -99,6 +99,7 @@ class WebhookFollower:
             id=f"{submission.id}.{news.attempt}.{news.event_count}",
             url=self._order.url,
             body=await self._ports.render(self._order.gateway, news),
+            owner=self._order.owner,
             headers={"traceparent": submission.trace} if submission.trace else {},
         )
         for _ in range(_ATTEMPTS):

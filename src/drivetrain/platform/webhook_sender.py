@@ -35,12 +35,14 @@ class Message:
 
     Attributes:
         id: The same whenever it is sent again.
+        owner: Whose secret it is signed with.
         headers: Sent along.
     """
 
     id: str
     url: str
     body: bytes
+    owner: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -49,10 +51,10 @@ class WebhookSender:
 
     Args:
         outgoing: Whom may be talked to.
-        secrets: What messages are signed with.
+        secrets: What an owner's messages are signed with.
     """
 
-    def __init__(self, outgoing: Outgoing, clock: Clock, secrets: Callable[[], Awaitable[list[str]]]) -> None:
+    def __init__(self, outgoing: Outgoing, clock: Clock, secrets: Callable[[str], Awaitable[list[str]]]) -> None:
         self._outgoing = outgoing
         self._clock = clock
         self._secrets = secrets
@@ -62,7 +64,8 @@ class WebhookSender:
         import httpx
 
         now = self._clock.now()
-        signature = signature_headers(await self._secrets(), message_id=message.id, sent_at=now, body=message.body)
+        secrets = await self._secrets(message.owner)
+        signature = signature_headers(secrets, message_id=message.id, sent_at=now, body=message.body)
         headers = {"User-Agent": f"drivetrain/{__version__}", **message.headers, **signature, "Content-Type": "application/json"}
         try:
             _ = urllib.parse.urlsplit(message.url).port  # raises where the client would fail in strange ways

@@ -34,7 +34,7 @@ from drivetrain.platform.hub import Live
 from drivetrain.platform.queue import Record
 from drivetrain.platform.redelivery import Again, Delivered, Refused, Result, Unreached
 from drivetrain.platform.secret import Vault
-from drivetrain.platform.signing import new_secret
+from drivetrain.platform.signing import new_secret, secret_of_owner
 from drivetrain.platform.store import Store
 from drivetrain.platform.tasks import Signal, Tasks
 from drivetrain.platform.view import PredictionView, view
@@ -149,8 +149,12 @@ class Webhooks:
         self.wake()
         return again
 
-    async def secrets(self) -> list[str]:
-        """What messages are signed with, newest first; made when first asked for."""
+    async def secrets(self, owner: str = "") -> list[str]:
+        """What an owner's messages are signed with, newest first."""
+        return [secret_of_owner(secret, owner) for secret in await self._own_secrets()]
+
+    async def _own_secrets(self) -> list[str]:
+        """What the owners' secrets are derived from; made when first asked for."""
         if self._secrets is None:
             sealed = self._ports.vault.seal(json.dumps([new_secret(self._ports.random_bytes)]).encode())
             kept = await self._ports.store.secrets.put_value(_SECRETS, sealed)
@@ -158,11 +162,11 @@ class Webhooks:
         return list(self._secrets)
 
     async def replace_secret(self) -> list[str]:
-        """Sign with a new secret, and with the one before until it is replaced again; both, newest first."""
-        secrets = [new_secret(self._ports.random_bytes), *await self.secrets()][:_MOST_SECRETS]
+        """Sign with new secrets, and with those before until they are replaced again; both, newest first."""
+        secrets = [new_secret(self._ports.random_bytes), *await self._own_secrets()][:_MOST_SECRETS]
         await self._ports.store.secrets.put_value(_SECRETS, self._ports.vault.seal(json.dumps(secrets).encode()), replace=True)
         self._secrets = secrets
-        return list(secrets)
+        return await self.secrets()
 
     # Which deliveries are sent
 
@@ -241,6 +245,7 @@ class Webhooks:
                 id=delivery.id,
                 url=delivery.url,
                 body=await self._render(delivery.gateway, seen),
+                owner=record.submission.webhook.owner if record.submission.webhook is not None else "",
                 headers={"traceparent": trace} if trace else {},
             )
             return await self._send(message)

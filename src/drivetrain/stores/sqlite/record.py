@@ -97,12 +97,12 @@ def to_record(row: Row) -> Record:
 
 
 def _from_webhook(webhook: WebhookOrder) -> list[Any]:
-    return [webhook.url, sorted(webhook.events), webhook.gateway]
+    return [webhook.url, sorted(webhook.events), webhook.gateway, webhook.owner]
 
 
 def _to_webhook(plain: list[Any]) -> WebhookOrder:
-    url, events, gateway = plain
-    return WebhookOrder(url=url, events=frozenset(events), gateway=gateway)
+    url, events, gateway, owner = plain
+    return WebhookOrder(url=url, events=frozenset(events), gateway=gateway, owner=owner)
 
 
 def _as_it_is(value: Any) -> Any:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivetrain.platform.signing import new_secret, signature_headers
+from drivetrain.platform.signing import new_secret, secret_key, secret_of_owner, signature_headers
 
 AT = datetime.fromtimestamp(1614265330.9, timezone.utc)
 
@@ -44,3 +44,12 @@ def test_each_secret_verifies(keys, body, message_id):
     for key in keys:
         digest = hmac.new(key, signed, hashlib.sha256).digest()
         assert f"v1,{base64.b64encode(digest).decode()}" in signatures
+
+
+def test_each_owner_has_a_secret_of_its_own():
+    """By which nobody can sign for another, nor find out what all are derived from."""
+    platforms = new_secret(lambda count: b"s" * count)
+    owners = {secret_of_owner(platforms, owner) for owner in ("acme", "other", "")}
+    assert len(owners | {platforms}) == 4
+    assert secret_of_owner(platforms, "acme") in owners
+    assert all(len(secret_key(secret)) == 32 and secret.count("_") == 1 for secret in owners)
