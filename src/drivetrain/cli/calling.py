@@ -84,15 +84,34 @@ class Call:
         self._wish = wish
         self._terminal = terminal
         self._signature = self._read_signature()
+        self._follower: _Follower | None = None
+        self._is_interrupted = False
 
     def submit(self) -> dict[str, Any]:
         """Upload the files, and have the prediction accepted; the prediction as the platform shows it."""
-        body = {
+        return self._accepted(self._body())
+
+    def run(self) -> int:
+        """Follow the prediction to its end, and print what it gives; the exit status."""
+        body = self._body()
+        # From here on there may be a prediction, which Ctrl-C must not leave behind unseen.
+        with _interrupted_by(self._interrupt), tempfile.TemporaryDirectory(prefix="drivetrain-call-") as directory:
+            accepted = self._accepted(body)
+            follower = _Follower(self._client, accepted, self._wish, self._terminal, self._signature, Path(directory))
+            self._follower = follower
+            if self._is_interrupted:
+                follower.interrupt()
+            return follower.finish()
+
+    def _body(self) -> dict[str, Any]:
+        return {
             "input": self._uploaded_inputs(),
             "mode": self._wish.mode.value,
             "priority": self._wish.priority,
             "revision": self._wish.revision,
         }
+
+    def _accepted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         # With a key, sending it again after a broken connection gives the same prediction, not a second one.
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         for delay in _delays():
@@ -105,13 +124,12 @@ class Call:
             time.sleep(delay)
         raise lost
 
-    def run(self) -> int:
-        """Follow the prediction to its end, and print what it gives; the exit status."""
-        accepted = self.submit()
-        with tempfile.TemporaryDirectory(prefix="drivetrain-call-") as directory:
-            follower = _Follower(self._client, accepted, self._wish, self._terminal, self._signature, Path(directory))
-            with _interrupted_by(follower.interrupt):
-                return follower.finish()
+    def _interrupt(self) -> None:
+        if self._follower is not None:
+            self._follower.interrupt()
+        elif self._is_interrupted:
+            raise KeyboardInterrupt
+        self._is_interrupted = True
 
     def _read_signature(self) -> Signature | None:
         if self._wish.revision is not None:
