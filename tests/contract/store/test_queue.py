@@ -27,9 +27,7 @@ from drivetrain.platform.queue import CancelResult, KeyReused, Load, PredictionQ
 pytestmark = pytest.mark.anyio
 
 OTHER_REVISION = "b" * 64
-WEBHOOK = WebhookOrder(
-    url="https://example.com/hook", events=frozenset({"start", "completed"}), gateway="replicate", owner="bob"
-)
+WEBHOOK = WebhookOrder(url="https://example.com/hook", events=frozenset({"start", "completed"}), gateway="replicate", owner="bob")
 
 
 # Accepting
