@@ -64,7 +64,7 @@ class _Reader:
             type=OptionalOf(type_) if whole.get("nullable") else type_,
             required=is_required,
             default=whole.get("default"),
-            description=whole.get("description"),
+            description=own.get("description"),
             ge=_number(whole.get("minimum")),
             le=_number(whole.get("maximum")),
             min_length=_count(whole.get("minLength")),

@@ -1,0 +1,103 @@
+"""From what uv leaves in a directory to the entries of a virtual environment."""
+
+import base64
+import hashlib
+
+import pytest
+
+from drivetrain.images.descriptor import platform_of
+from drivetrain.images.packages import Package, Staging, Target, grouped
+from drivetrain.model.errors import ProjectError
+from drivetrain.settings import read_settings
+
+PLATFORM = platform_of("amd64")
+
+
+@pytest.fixture
+def stage(tmp_path):
+    target = Target(platform=PLATFORM, python="3.11")
+    return Staging(tmp_path / "stage", target, read_settings({"HOME": str(tmp_path)}), None)
+
+
+def digest(text):
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+def install(stage, name, files, tag="py3-none-any"):
+    information = f"{name.replace('-', '_')}-1.0.dist-info"
+    files = {**files, f"{information}/METADATA": f"Name: {name}\nVersion: 1.0\n", f"{information}/WHEEL": f"Tag: {tag}\n"}
+    rows = [f"{path},{digest(text)},{len(text)}" for path, text in files.items()]
+    files[f"{information}/RECORD"] = "\n".join([*rows, f"{information}/RECORD,,"]) + "\n"
+    for path, text in files.items():
+        (stage.directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (stage.directory / path).write_text(text)
+
+
+def entries(stage):
+    (one,) = stage.distributions("/opt/model")
+    return {entry.name: entry for entry in one.entries}
+
+
+def test_packages_go_below_the_library_and_programs_beside_it(stage):
+    install(stage, "a-b", {"a_b/x.py": "1", "bin/tool": "#!/somewhere/python\nprint()\n", "share/man/a.1": "m"})
+    found = entries(stage)
+    assert "opt/model/lib/python3.11/site-packages/a_b/x.py" in found
+    assert "opt/model/share/man/a.1" in found
+    program = found["opt/model/bin/tool"]
+    assert (program.content, program.executable) == (b"#!/opt/model/bin/python\nprint()\n", True)
+    record = found["opt/model/lib/python3.11/site-packages/a_b-1.0.dist-info/RECORD"].content.decode()
+    assert f"../../../bin/tool,{digest(program.content.decode())},32" in record.splitlines()
+
+
+def test_an_interpreter_with_a_long_path_is_replaced_too(stage):
+    install(stage, "a", {"bin/tool": "#!/bin/sh\n'''exec' '/long path/python' \"$0\" \"$@\"\n' '''\nprint()\n"})
+    assert entries(stage)["opt/model/bin/tool"].content == b"#!/opt/model/bin/python\nprint()\n"
+
+
+def test_programs_of_other_kinds_stay_what_they_are(stage):
+    install(stage, "a", {"bin/tool": "#!/bin/sh\necho\n", "bin/other": "ELF"})
+    assert [entries(stage)[f"opt/model/bin/{name}"].source is not None for name in ("tool", "other")] == [True, True]
+
+
+def test_what_names_this_machine_is_left_out(stage):
+    install(
+        stage,
+        "a",
+        {"a.py": "1", "a-1.0.dist-info/direct_url.json": "{}", "a-1.0.dist-info/uv_cache.json": "{}", "__pycache__/a.pyc": "x"},
+    )
+    names = {name.rpartition("/")[2] for name in entries(stage)}
+    assert names == {"a.py", "METADATA", "WHEEL", "RECORD"}
+
+
+def test_a_record_that_leads_out_is_not_followed(stage, tmp_path):
+    (tmp_path / "secret").write_text("x")
+    install(stage, "a", {"a.py": "1"})
+    record = stage.directory / "a-1.0.dist-info" / "RECORD"
+    record.write_text(record.read_text() + "../secret,,\n/etc/passwd,,\n")
+    assert not [name for name in entries(stage) if "secret" in name or "passwd" in name]
+
+
+def test_groups_are_parted_by_what_they_cost(stage):
+    for name in ("torch", "nvidia-cublas-cu12", "six"):
+        install(stage, name, {f"{name}.py": "1"})
+    groups = [(name, [str(one.package) for one in members]) for name, members in grouped(stage.distributions("/opt/model"))]
+    assert groups == [("CUDA's libraries", ["nvidia-cublas-cu12==1.0"]), ("frameworks", ["torch==1.0"]), ("packages", ["six==1.0"])]
+
+
+@pytest.mark.parametrize(
+    "tag", ["py3-none-any", "cp311-cp311-manylinux_2_17_x86_64", "cp38-abi3-manylinux2014_x86_64", "cp311-cp311-linux_x86_64"]
+)
+def test_wheels_that_run_there_are_let_through(stage, tag):
+    install(stage, "a", {"a.py": "1"}, tag=tag)
+    stage.check_wheels()
+
+
+@pytest.mark.parametrize("tag", ["cp311-cp311-macosx_11_0_arm64", "cp312-cp312-linux_x86_64", "cp311-cp311-linux_aarch64"])
+def test_what_was_built_for_another_machine_is_named(stage, tag):
+    install(stage, "a", {"a.py": "1"}, tag=tag)
+    with pytest.raises(ProjectError, match=r"'a==1.0' has no wheel for linux/amd64 and Python 3.11"):
+        stage.check_wheels()
+
+
+def test_names_are_compared_as_indexes_do():
+    assert Package(name="Flask_SQLAlchemy", version="1").normal_name == "flask-sqlalchemy"
