@@ -41,6 +41,12 @@ def test_serve_starts_the_worker_before_it_imports_the_server(project):
     assert not HEAVY & modules_before_the_worker(project, "serve", "--env", "host", "--port", "0")
 
 
+def test_the_server_imports_nothing_that_it_may_never_need():
+    probe = "import sys, drivetrain.cli.serving; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert not (HEAVY - {"asyncio", "msgspec", "ssl"} | {"drivetrain.serving.tracing", "email"}) & set(done.stdout.split())
+
+
 def test_help_imports_no_command():
     probe = "import sys; from drivetrain.cli.main import run; run(['--help']); print(sorted(sys.modules), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)

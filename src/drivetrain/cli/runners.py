@@ -27,7 +27,6 @@ _ALSO_NEEDED = (
     "drivetrain.cli.runner",
     "drivetrain.dialects.cog.config",
     "drivetrain.serving.client",
-    "uvicorn.lifespan.off",
     "uvloop",
 )
 

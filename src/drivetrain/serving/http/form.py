@@ -6,13 +6,14 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
-
-from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from typing import TYPE_CHECKING, BinaryIO
 
 from drivetrain.model.inputs import LocalFile
 from drivetrain.serving.http.exchange import Exchange, HttpError
 from drivetrain.serving.input_files import shorten
+
+if TYPE_CHECKING:
+    from multipart import MultipartSegment, PushMultipartParser
 
 #: More parts than any model has inputs are an attack, or a mistake.
 _LARGEST_COUNT = 1000
@@ -42,6 +43,8 @@ class Form:
         Raises:
             HttpError: It is not a form, or too large.
         """
+        from multipart import MultipartError, PushMultipartParser, parse_options_header  # most servers never see a form
+
         _, options = parse_options_header(exchange.header(b"content-type"))
         boundary = options.get("boundary")
         if not boundary:
@@ -59,6 +62,8 @@ class Form:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _read_parts(self, parser: PushMultipartParser, chunks: AsyncIterator[bytes]) -> None:
+        from multipart import MultipartSegment
+
         part: _Part | None = None
         async for chunk in chunks:
             for item in parser.parse(chunk):
