@@ -356,7 +356,7 @@ class Dispatcher:
         if decision.ends_runner:
             self._hooks.unwell(attempt.runner, sentence)
         if isinstance(decision, Fail):
-            return Completed(status=Status.FAILED, at=now, failure=Failure(message=sentence))
+            return Completed(status=Status.FAILED, at=now, failure=Failure(message=decision.message(sentence)))
         note = f"Attempt {record.attempts} was given up: {sentence}" if decision.counts else None
         released = await self._insist(lambda: self._queue.release(attempt.claim.token, not_before=now + decision.after, note=note))
         if released is None:
