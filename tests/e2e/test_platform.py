@@ -173,6 +173,15 @@ def test_a_prediction_is_canceled_where_it_waits_and_where_it_runs(running, echo
     running.cli("scale", echo, "--max", "2")
 
 
+def test_a_client_that_hangs_up_loses_only_the_answer(running, echo, tmp_path):
+    body = {"input": {"text": "unheard", "hold": str(tmp_path / "hold")}}
+    with pytest.raises(httpx.ReadTimeout):
+        running.http.post("/api/v1/apps/me/echo/predictions?wait", json=body, timeout=1)
+    (tmp_path / "hold").touch()
+    newest = running.json("predictions", "list", "--app", echo, "-n", "1")[0]
+    assert running.prediction(newest["id"])["output"] == "unheard"
+
+
 def test_what_waits_is_shown(running, echo, tmp_path):
     holds = [tmp_path / f"hold-{number}" for number in range(2)]
     held = [running.predict("echo", wait=0, text="x", hold=str(hold)) for hold in holds]

@@ -79,13 +79,21 @@ def json_line(value: Any) -> bytes:
     return _encode(value) + b"\n"
 
 
-async def while_connected(request: Request, work: Awaitable[T]) -> T:
-    """The result of waiting for something on behalf of a client, which is left off when the client hangs up.
+#: Work whose client has gone, kept until it is done.
+_unheard: set[asyncio.Future[Any]] = set()
+
+
+async def while_connected(request: Request, work: Awaitable[T], *, cancels: bool = True) -> T:
+    """The result of waiting for something on behalf of a client, or nothing as soon as the client hangs up.
 
     The request's body must have been read.
 
+    Args:
+        cancels: Whether the work is broken off then. Work that must not stop in the middle, such as accepting a prediction, goes on
+            without anybody hearing of its end.
+
     Raises:
-        ClientDisconnect: It has.
+        ClientDisconnect: The client has hung up.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
@@ -97,8 +105,18 @@ async def while_connected(request: Request, work: Awaitable[T]) -> T:
     finally:
         gone.cancel()
         if not task.done():
-            task.cancel()
-            await asyncio.wait((task,))
+            if cancels:
+                task.cancel()
+                await asyncio.wait((task,))
+            else:
+                _unheard.add(task)
+                task.add_done_callback(_heard_by_nobody)
+
+
+def _heard_by_nobody(task: asyncio.Future[Any]) -> None:
+    _unheard.discard(task)
+    if not task.cancelled():
+        task.exception()
 
 
 async def with_signs_of_life(chunks: AsyncIterator[bytes], sign: bytes, *, seconds: float) -> AsyncGenerator[bytes, None]:

@@ -45,6 +45,8 @@ _PLACE = re.compile(r"(\d{1,9})\.(\d{1,12})", re.ASCII)
 _URL = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.ASCII)
 _LONGEST_URL = 4096
+#: So much is encoded for a reader at once, or one event if that is more: one who does not read costs no more.
+_LARGEST_CHUNK_BYTES = 256 * 1024
 _LONGEST_KEY = 255
 _PRIORITIES = {"low": Priority.LOW, "normal": Priority.NORMAL}
 _ALL_EVENTS = frozenset({"start", "output", "logs", "completed"})
@@ -73,7 +75,7 @@ class Predictions:
         body = await read_body(request, NewPrediction)
         wait = wait_of(request)
         asking = self._platform.predict(caller, self._request(request, body), wait=wait)
-        view = await (while_connected(request, asking) if wait else asking)
+        view = await (while_connected(request, asking, cancels=False) if wait else asking)
         return await self._respond(request, caller, view, 201 if view.status.is_terminal else 202)
 
     async def show(self, request: Request, caller: Caller) -> Response:
@@ -157,7 +159,11 @@ class Predictions:
                     chunk += server_sent_event("completed", render_summary(view, origin), event_id=_place_text(numbered))
                 else:
                     chunk += self._event(numbered, origin)
-            yield bytes(chunk) or STREAM_COMMENT
+                if len(chunk) > _LARGEST_CHUNK_BYTES:
+                    yield bytes(chunk)
+                    chunk.clear()
+            if chunk or not batch:
+                yield bytes(chunk) or STREAM_COMMENT
         if not has_ended:  # it ended before it ran, or what happened is no longer kept
             view = await self._platform.prediction(caller, prediction_id)
             if view.status.is_terminal:
