@@ -7,7 +7,6 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -105,17 +104,15 @@ async def open_platform(directory: Path, settings: Settings, options: PlatformOp
             renders=renders,
             directory=directory,
             internal_url=internal_url,
-            tracer=_tracer(settings.environ),
+            tracer=_tracer(settings),
         )
         platform = Platform(Parts(adapters, options))
         undoing.pop_all()  # from here on ``platform.stop`` ends them
     return OpenedPlatform(platform=platform, signer=UrlSignatures([vault.open(sealed)]), renders=renders)
 
 
-def _tracer(environ: Mapping[str, str]) -> Tracer | None:
-    """Traces, if the environment names a collector for them, as OpenTelemetry's own variables do."""
-    is_wanted = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    if not is_wanted or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+def _tracer(settings: Settings) -> Tracer | None:
+    if not settings.wants_traces:
         return None
     try:
         from drivetrain.serving.tracing import Tracing

@@ -18,10 +18,13 @@ class Settings:
         uv: Path of the uv binary to use instead of the one drivetrain brings. ``DRIVETRAIN_UV``.
         state_directory: Where a platform that is started here keeps its state. ``DRIVETRAIN_STATE_DIR``, else
             ``$XDG_DATA_HOME/drivetrain``, else ``~/.local/share/drivetrain``.
-        platform_url: The platform that the commands for platforms talk to. ``DRIVETRAIN_PLATFORM``, else the one that this user started
-            last on this machine.
-        api_key: The API key that they send. ``DRIVETRAIN_API_KEY``, else the one that was made when that platform was started first.
+        platform_url: The platform that the commands for platforms talk to. ``DRIVETRAIN_PLATFORM``, else the one that this user
+            started last on this machine.
+        api_key: The API key that they send. ``DRIVETRAIN_API_KEY``, else the one that was made when that platform was first
+            started.
         connections_file: Where these two are noted when a platform is started.
+        wants_traces: Whether spans are to be sent to a collector, which ``OTEL_EXPORTER_OTLP_ENDPOINT`` or
+            ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` names, unless ``OTEL_SDK_DISABLED`` is ``true``.
         environ: The whole environment, for handing on to child processes.
     """
 
@@ -33,6 +36,7 @@ class Settings:
     uv: Path | None = None
     platform_url: str | None = None
     api_key: str | None = None
+    wants_traces: bool = False
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -46,10 +50,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     data_home = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     config_home = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     uv = environ.get("DRIVETRAIN_UV")
+    collector = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     return Settings(
         cache_directory=Path(environ.get("DRIVETRAIN_CACHE_DIR") or cache_home / "drivetrain"),
         pyenv_root=Path(environ.get("PYENV_ROOT") or home / ".pyenv"),
         uv=Path(uv) if uv else None,
+        wants_traces=bool(collector) and environ.get("OTEL_SDK_DISABLED", "").lower() != "true",
         environ=dict(environ),
         state_directory=Path(environ.get("DRIVETRAIN_STATE_DIR") or data_home / "drivetrain"),
         connections_file=config_home / "drivetrain" / "platform.json",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from receiver import Receiver
 
 DRIVETRAIN = Path(sys.executable).parent / "drivetrain"
 #: An environment that is made once for all tests of the session.
@@ -189,3 +190,14 @@ class _Stopped:
 
     def close(self):
         self._platform.stop()
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()

@@ -131,6 +131,7 @@ def _options(order: ServeOrder, project: Project) -> ServeOptions:
         reach=Reach(trusted_url=files_url),
         reloads=False,
         ignores_sigterm=False,
+        traced_as=order.name if read_settings(os.environ).wants_traces else None,
     )
 
 

@@ -208,6 +208,7 @@ def command(
             ignores_sigterm=ignores_sigterm,
             snapshot=wanted,
             records=records,
+            traced_as=opening.project.root.name if opening.settings.wants_traces else None,
         )
         logs_json = not terminal.is_interactive and environ.get("LOG_FORMAT") != "console"
         return serve(worker_command, launched, listener, options, terminal, TerminalAudience(terminal, logs_json=logs_json))

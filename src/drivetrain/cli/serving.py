@@ -56,6 +56,7 @@ class ServeOptions:
         ignores_sigterm: Whether only ``POST /shutdown`` ends the server.
         snapshot: What a template does ahead for the workers of predictions.
         records: Where it is kept what that is.
+        traced_as: Name of the service in traces; ``None`` makes none.
     """
 
     supervisor: SupervisorOptions
@@ -67,6 +68,7 @@ class ServeOptions:
     ignores_sigterm: bool
     snapshot: Snapshot = Snapshot.OFF
     records: Path | None = None
+    traced_as: str | None = None
 
 
 class Audience(Protocol):
@@ -171,7 +173,7 @@ async def _serve(
     trainings = _trainings(command, options, terminal, audience)
     outgoing = Outgoing(options.reach)
     webhooks = Webhooks(options.webhooks, client=outgoing.client, render=render_prediction, problem=terminal.warn)
-    tracing = _tracing(command, terminal)
+    tracing = _tracing(options, terminal)
     application = Application(
         server,
         options.http,
@@ -241,18 +243,15 @@ def _template(
     return ProjectTemplate(command, load_frame(command), options.snapshot, options.records, tell=terminal.note, log=log)
 
 
-def _tracing(command: WorkerCommand, terminal: Terminal) -> Tracing | None:
-    """Spans, if the environment names a collector for them, as OpenTelemetry's own variables do."""
-    environ = command.environ
-    is_wanted = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    if not is_wanted or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+def _tracing(options: ServeOptions, terminal: Terminal) -> Tracing | None:
+    if options.traced_as is None:
         return None
     try:
         from drivetrain.serving.tracing import Tracing
     except ImportError:
         terminal.warn("traces are asked for, but OpenTelemetry is not installed; install drivetrain[tracing]")
         return None
-    return Tracing(command.project.root.name)
+    return Tracing(options.traced_as)
 
 
 def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal, audience: Audience) -> TrainingServer | None:

@@ -40,6 +40,9 @@ _LONGEST_SLEEP = timedelta(seconds=30)
 #: And no oftener: when thousands of predictions come in a second, they are looked at together.
 _SHORTEST_SLEEP_SECONDS = 0.05
 
+#: For what runners have left to say when the platform stops, such as their spans.
+_LAST_GRACE = timedelta(seconds=2)
+
 #: That a runner has become idle is no haste.
 _SOON_SECONDS = 0.25
 
@@ -115,9 +118,9 @@ class Scaling:
         self._tasks.spawn_loop(self._round, "scaling")
 
     async def stop(self) -> None:
-        """End every runner at once and look no more. May be called twice."""
+        """End every runner and look no more; predictions have had their grace. May be called twice."""
         self._is_stopping = True
-        await asyncio.gather(*(runner.runner.kill() for runner in self._ports.runners if runner.runner is not None))
+        await asyncio.gather(*(runner.runner.stop(_LAST_GRACE) for runner in self._ports.runners if runner.runner is not None))
         await self._tasks.aclose()
 
     def wake(self) -> None:
