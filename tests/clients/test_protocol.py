@@ -189,6 +189,8 @@ class TestPredictions:
             responses = list(pool.map(lambda _: create(platform, prefer="wait", headers=headers, text="you"), range(8)))
         assert len({response.json()["id"] for response in responses}) == 1
         assert {response.json()["output"] for response in responses} == {"hello you"}
+        again = platform.http.post("/models/acme/hello/predictions", json={"input": {"text": "you"}}, headers=headers)
+        assert again.json()["id"] == responses[0].json()["id"]
         assert_problem(create(platform, headers=headers, text="me"), 422, "was used for a different request")
 
     def test_a_cancelation_is_final(self, platform):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -181,7 +182,7 @@ def _fingerprint(request: Request, body: msgspec.Struct) -> str:
     """Of what was asked; only made where a key may come with it a second time."""
     if "idempotency-key" not in request.headers:
         return ""
-    path = request.url.path.replace("/v1/v1", "/v1")
+    path = re.sub(r"^(/v1)+", "", request.url.path)
     return hashlib.sha256(path.encode() + b"\0" + msgspec.json.encode(body, order="deterministic")).hexdigest()
 
 
