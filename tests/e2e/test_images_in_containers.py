@@ -229,6 +229,35 @@ def test_serve_serves_an_image_until_it_is_stopped(model):
         assert process.wait(60) == 0
 
 
+# Built by Cog
+
+
+def test_an_image_with_cog_s_own_server_runs_too(model, debian_base):
+    """Laid out as Cog does it, with the package from the index and the labels that Cog writes."""
+    run(model, "build", "-t", "greeter")
+    described = json.loads(run(model, "inspect", "--json", "greeter").stdout)
+    context = model.root.parent / "context"
+    shutil.copytree(model.root, context / "src")
+    (context / "src" / ".cog").mkdir()
+    (context / "src" / ".cog" / "openapi_schema.json").write_text(json.dumps(described["schema"]))
+    shutil.copy(model.python.parent / "uv", context)
+    shutil.copy(os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt", context / "certificates")
+    install = "SSL_CERT_FILE=/mnt/certificates /mnt/uv pip install --system --break-system-packages cog==0.23.1"
+    (context / "Dockerfile").write_text(
+        f"FROM {debian_base}\n"
+        f"RUN --mount=type=bind,target=/mnt ln -s python3 /usr/bin/python && {install}\n"
+        "WORKDIR /src\nCOPY src/ /src/\nENV COG_PREDICT_TYPE_STUB=predict.py:Predictor\n"
+        'EXPOSE 5000\nCMD ["python", "-m", "cog.server.http"]\n'
+    )
+    labels = {"run.cog.config": described["config"], "run.cog.openapi_schema": described["schema"]}
+    flags = [word for name, value in labels.items() for word in ("--label", f"{name}={json.dumps(value)}")]
+    podman(model, "build", "--quiet", "--tls-verify=false", "--tag", "localhost/made-by-cog:1", *flags, str(context))
+    (context / "photo.jpg").write_bytes(b"12345")
+    done = run(model, "run", "localhost/made-by-cog:1", "-i", "text=you", "-i", f"image=@{context}/photo.jpg")
+    assert done.stdout == "hello you 5\n"
+    assert "did you mean 'text'?" in run(model, "run", "localhost/made-by-cog:1", "-i", "txt=you", status=2).stderr
+
+
 # Built with an engine
 
 

@@ -96,6 +96,10 @@ def load_image(engine: Engine, transfers: Transfers, manifest: Manifest, name: s
         write_layout(transfers.store, manifest, "loaded", directory)
         loaded = engine.call("pull", "--quiet", f"oci:{directory}").split()[-1]
         engine.call("tag", loaded, name)
+        (described,) = json.loads(engine.call("image", "inspect", loaded))
+        for other in described.get("RepoTags") or ():
+            if directory.parent.name in other:  # podman names an image after where it was
+                engine.call("untag", loaded, other)
 
 
 def has_image(engine: Engine, name: str) -> bool:
