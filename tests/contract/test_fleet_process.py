@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import sys
 from datetime import timedelta
@@ -15,7 +16,7 @@ from fleet_bench import ECHO, STOPPABLE, Bench, began, has_ended, is_there, proc
 from drivetrain.fleets.process import ProcessFleet
 from drivetrain.model.errors import OutsideFailed
 from drivetrain.model.prediction import Status
-from drivetrain.platform.fleet import Grant, RunnerLost, SetupFailed
+from drivetrain.platform.fleet import Grant, RunnerLost, RunnerRefused, SetupFailed
 from drivetrain.settings import read_settings
 
 pytestmark = [
@@ -45,7 +46,15 @@ def fleet(tmp_path, cache):
 
 
 def children(pid):
-    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    with contextlib.suppress(OSError):  # it has ended
+        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    return []
+
+
+def command_line(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 def template():
@@ -197,6 +206,53 @@ def test_processes_that_detach_themselves_end_with_their_runner(fleet):
     fleet(test)
 
 
+def test_under_fire_every_prediction_has_one_end_and_nothing_is_left(fleet):
+    """Template, servers and workers are killed at random while runners come and go."""
+    seconds, dice = 6.0, random.Random(7)
+
+    async def test(bench):
+        root = bench.project(ECHO)
+        await bench.build(root)
+        end = asyncio.get_running_loop().time() + seconds
+        ended, lost = [], []
+
+        async def kill_at_random():
+            while asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(dice.random() * 0.4)
+                server_processes = servers()
+                targets = [
+                    *([template()] if server_processes and dice.random() < 0.2 else []),
+                    *server_processes,
+                    *(worker for server in server_processes for worker in children(server)),
+                ]
+                if targets:
+                    target = dice.choice(targets)
+                    with contextlib.suppress(OSError):
+                        os.kill(target, signal.SIGKILL)
+
+        async def use(number):
+            while asyncio.get_running_loop().time() < end:
+                with contextlib.suppress(SetupFailed, RunnerRefused):
+                    runner = await bench.start(root)
+                    try:
+                        await runner.ready()
+                        for turn in range(10):
+                            events = await run(runner, f"{number}-{turn}", text="ab")
+                            ended.append(value(events))
+                    except RunnerLost as error:
+                        lost.append(error)
+                    finally:
+                        await (runner.kill() if dice.random() < 0.5 else runner.stop(timedelta(seconds=1)))
+                        assert runner.ended.done()
+
+        await asyncio.gather(kill_at_random(), *map(use, range(3)))
+        assert set(ended) == {"ba"}
+        assert lost
+        assert not servers()
+
+    fleet(test)
+
+
 class TestForkedWorkers:
     """Runners whose workers come from a template, since an earlier runner has shown what the project imports."""
 
@@ -307,7 +363,9 @@ class TestForkedWorkers:
 
 def servers():
     """The model servers of this process's fleet."""
-    return set(children(template()))
+    with contextlib.suppress(ValueError):  # there is no template just now
+        return set(children(template()))
+    return set()
 
 
 def parent(pid):

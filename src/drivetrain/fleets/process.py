@@ -27,7 +27,7 @@ from drivetrain.fleets.link import RunnerLink
 from drivetrain.fleets.machine import capacity_of_machine
 from drivetrain.fleets.output import RunnerOutput
 from drivetrain.fleets.runner_process import RunnerProcess
-from drivetrain.fleets.template import RunnerTemplate
+from drivetrain.fleets.template import RunnerTemplate, TemplateGone
 from drivetrain.fleets.variables import base_variables, firm_variables
 from drivetrain.fleets.workplace import Workplace, make_workplace
 from drivetrain.model.errors import DrivetrainError, OutsideFailed, ProjectError
@@ -62,6 +62,9 @@ from drivetrain.settings import Settings
 
 #: Longest path of a Unix socket, with its final null, on Linux and (shorter) on the Mac.
 _LONGEST_SOCKET_PATH = 104
+
+#: A template that died is replaced, but one that cannot live is not started for ever.
+_FORK_ATTEMPTS = 3
 
 #: How long a server that was told to hurry may take to tell what it cut off.
 _HURRY = timedelta(seconds=5)
@@ -235,19 +238,7 @@ class ProcessFleet:
     ) -> RunnerProcess:
         if self._is_closed:
             raise OutsideFailed("the fleet is closed")
-        output = RunnerOutput(log)
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                forked = await self._template.fork(theirs, output.writer)
-            if self._is_closed:
-                raise OutsideFailed("the fleet is closed")
-            output.close_writer()
-            process = RunnerProcess(forked, ours, output, mark=self._mark_of(number), workplace=workplace, path=path)
-        except BaseException:
-            ours.close()
-            output.close()
-            raise
+        process = await self._fork(number, log, workplace, path)
         self._processes.add(process)
         process.ended.add_done_callback(lambda _: self._processes.discard(process))
         try:
@@ -256,6 +247,28 @@ class ProcessFleet:
             process.kill(was_asked=True)
             raise
         return process
+
+    async def _fork(self, number: int, log: Callable[[str], None], workplace: Workplace | None, path: Path | None) -> RunnerProcess:
+        problem = ""
+        for _ in range(_FORK_ATTEMPTS):
+            output = RunnerOutput(log)
+            ours, theirs = socket.socketpair()
+            try:
+                with theirs:
+                    forked = await self._template.fork(theirs, output.writer)
+                if self._is_closed:
+                    raise OutsideFailed("the fleet is closed")
+                output.close_writer()
+                return RunnerProcess(forked, ours, output, mark=self._mark_of(number), workplace=workplace, path=path)
+            except BaseException as error:
+                ours.close()
+                output.close()
+                if not isinstance(error, TemplateGone):
+                    raise
+                problem = str(error)
+        raise OutsideFailed(
+            f"the process that runners are forked from {problem}", hint="its reason, if it had one, is in the platform's own log"
+        )
 
 
 class ProcessRunner:

@@ -16,9 +16,6 @@ from drivetrain.model.errors import OutsideFailed
 
 _MODULE = "drivetrain.cli.runners"
 
-#: A template that died is replaced, but one that cannot live is not started for ever.
-_ATTEMPTS = 3
-
 
 @dataclass(frozen=True, kw_only=True)
 class Forked:
@@ -56,19 +53,13 @@ class RunnerTemplate:
         """Fork a process, and give it these two; the caller's own copies stay open.
 
         Raises:
+            TemplateGone: The template died meanwhile. A process may have been forked all the same, so what it was given must not be
+                given to another: with a new pair of each it can be tried again.
             OutsideFailed: The operating system would not.
         """
-        problem = ""
-        for _ in range(_ATTEMPTS):
-            self.warm_up()
-            assert self._process is not None
-            try:
-                return await self._process.fork(lifeline, log)
-            except _TemplateGone as gone:
-                problem = str(gone)
-        raise OutsideFailed(
-            f"the process that runners are forked from {problem}", hint="its reason, if it had one, is in the platform's own log"
-        )
+        self.warm_up()
+        assert self._process is not None
+        return await self._process.fork(lifeline, log)
 
     async def aclose(self) -> None:
         """End the process. May be called twice."""
@@ -77,7 +68,7 @@ class RunnerTemplate:
             await self._process.aclose()
 
 
-class _TemplateGone(Exception):  # noqa: N818 (what has happened to it)
+class TemplateGone(Exception):  # noqa: N818 (what has happened to it)
     """The template process has ended, or is ending."""
 
 
@@ -113,8 +104,9 @@ class _TemplateProcess:
         try:
             socket.send_fds(self._control, [b"%d\n" % number], [lifeline.fileno(), log])
         except OSError as error:
+            del self._forks[number]  # nobody waits for it
             self._end()
-            raise _TemplateGone(f"cannot be asked: {error.strerror}") from error
+            raise TemplateGone(f"cannot be asked: {error.strerror}") from error
         return Forked(pid=await answer, status=status)
 
     async def aclose(self) -> None:
@@ -159,7 +151,7 @@ class _TemplateProcess:
             self._process.send_signal(signal.SIGKILL)
         for answer in self._forks.values():
             if not answer.done():
-                answer.set_exception(_TemplateGone("has ended"))
+                answer.set_exception(TemplateGone("has ended"))
         for status in self._endings.values():
             _settle(status, None)
         threading.Thread(target=self._process.wait, daemon=True).start()  # so that it does not stay a zombie
