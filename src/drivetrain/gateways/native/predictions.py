@@ -17,6 +17,7 @@ from drivetrain.gateways.http.addresses import Addresses
 from drivetrain.gateways.http.answer import STREAM_COMMENT, Json, Stream, server_sent_event, while_connected
 from drivetrain.gateways.http.guard import Admits, Guard
 from drivetrain.gateways.http.refusal import Refused
+from drivetrain.gateways.http.trace import trace_of
 from drivetrain.gateways.native.parsing import (
     NewPrediction,
     app_name,
@@ -43,7 +44,6 @@ NAME = "native"
 
 _PLACE = re.compile(r"(\d{1,9})\.(\d{1,12})", re.ASCII)
 _URL = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
-_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.ASCII)
 _LONGEST_URL = 4096
 #: So much is encoded for a reader at once, or one event if that is more: one who does not read costs no more.
 _LARGEST_CHUNK_BYTES = 256 * 1024
@@ -136,7 +136,7 @@ class Predictions:
             webhook=_webhook(body),
             idempotency_key=key,
             fingerprint=_fingerprint(request, body) if key is not None else "",
-            trace=_trace(request),
+            trace=trace_of(request),
             own_file=self._addresses.own_file,
         )
 
@@ -240,8 +240,3 @@ def _webhook(body: NewPrediction) -> WebhookOrder | None:
 def _fingerprint(request: Request, body: NewPrediction) -> str:
     content = msgspec.json.encode(body, order="deterministic")
     return hashlib.sha256(request.url.path.encode() + b"\0" + content).hexdigest()
-
-
-def _trace(request: Request) -> str | None:
-    trace = request.headers.get("traceparent", "")
-    return trace if _TRACE.fullmatch(trace) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import operator
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,20 +124,8 @@ def select(
         ascending: Oldest first.
     """
     ordered = sorted(items, key=place, reverse=not ascending)
-    if cursor is None:
-        return cut(ordered[: PAGE_SIZE + 1], None, place)
-    comes_after = (place_after if ascending else place_before)(cursor.place)
-    if cursor.is_back:
-        earlier = [item for item in ordered if not comes_after(place(item)) and place(item) != cursor.place]
-        return cut(earlier[-PAGE_SIZE - 1 :], cursor, place)
-    return cut([item for item in ordered if comes_after(place(item))][: PAGE_SIZE + 1], cursor, place)
-
-
-def place_after(mark: Place) -> Callable[[Place], bool]:
-    """Whether a place is later than the mark."""
-    return lambda place: place > mark
-
-
-def place_before(mark: Place) -> Callable[[Place], bool]:
-    """Whether a place is earlier than the mark."""
-    return lambda place: place < mark
+    if cursor is not None:
+        is_beyond = operator.gt if ascending != cursor.is_back else operator.lt
+        ordered = [item for item in ordered if is_beyond(place(item), cursor.place)]
+    is_back = cursor is not None and cursor.is_back
+    return cut(ordered[-PAGE_SIZE - 1 :] if is_back else ordered[: PAGE_SIZE + 1], cursor, place)

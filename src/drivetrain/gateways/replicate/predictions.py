@@ -16,6 +16,7 @@ from starlette.responses import Response
 from drivetrain.gateways.http.answer import Json, Stream
 from drivetrain.gateways.http.guard import Admits
 from drivetrain.gateways.http.refusal import Refused
+from drivetrain.gateways.http.trace import trace_of
 from drivetrain.gateways.replicate.bodies import InvalidBody, Notified, PredictionBody, VersionPredictionBody, read_body
 from drivetrain.gateways.replicate.inlining import with_small_files
 from drivetrain.gateways.replicate.page import PAGE_SIZE, cursor_of, cut
@@ -95,7 +96,7 @@ class Predictions:
             fingerprint=_fingerprint(request, body),
             labels=own_labels(**labels),
             destination=destination,
-            trace=request.headers.get("traceparent"),
+            trace=trace_of(request),
             own_file=self._site.own_file(request),
         )
         view = await self._platform.predict(caller, order, wait=answer_within(wait) if wait is not None else None)
