@@ -217,13 +217,13 @@ class _Revision:
 
     @property
     def missing_for_requests(self) -> int:
-        """How many more the requests alone ask for."""
-        return max(0, self.asked - len(self.crew))
+        """How many more are missed by requests that wait."""
+        return max(0, self.asked - len(self.crew)) if self.load.waiting else 0
 
     @property
     def needed(self) -> int:
-        """What requests and the minimum ask for."""
-        return max(self.minimum, self.asked)
+        """What the minimum asks for, and requests if one waits: ``REQUEST_COUNT`` asks for more than they can use."""
+        return max(self.minimum, self.asked if self.load.waiting else 0)
 
 
 class _Deciding:

@@ -108,6 +108,12 @@ def test_only_what_a_request_or_the_minimum_asks_for_is_urgent():
     assert [action.urgent for action in found] == [True, False, False]
 
 
+def test_a_runner_that_no_request_waits_for_is_not_urgent():
+    scaling = {"scaler": Scaler.REQUEST_COUNT, "scaler_value": 1}
+    found = actions(scaling, {A: load(running=2)}, [ready("1", busy=2)], slots={A: 2})
+    assert found == [Start(revision=A, urgent=False)]
+
+
 def test_a_request_counts_once_it_has_waited_for_the_scaling_delay():
     scaling = {"scaling_delay": seconds(5)}
     early = decide(facts(scaling, {A: load(1, since=3)}), NOW)
