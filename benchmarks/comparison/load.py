@@ -60,7 +60,7 @@ class Load:
 
 
 def wrk(port: int, request: Request, *, clients: int, seconds: float) -> Load:
-    """Load by ``wrk``.
+    """Load by ``wrk``, which counts in whole seconds.
 
     Raises:
         RuntimeError: It is not installed, or failed.
@@ -76,7 +76,7 @@ def wrk(port: int, request: Request, *, clients: int, seconds: float) -> Load:
         lines += [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
         script.write_text("\n".join(lines) + _WRK_REPORT)
         url = f"http://127.0.0.1:{port}{request.path}"
-        command = [program, "-t1", f"-c{clients}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script), url]
+        command = [program, "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "-s", str(script), url]
         output = subprocess.run(command, check=False, capture_output=True, text=True)
     _, marker, report = output.stdout.partition("\nREPORT ")
     if not marker:

@@ -96,7 +96,7 @@ def markdown(about: Mapping[str, Any], results: Results, own: OwnResults, *, pic
     lines = [
         f"# Measured on {about['date']}",
         "",
-        f"On: {about['machine']}, Python {about['python']}. {about['rounds']} rounds, loads of {about['seconds']:g} s, all in",
+        f"On: {about['machine']}, Python {about['python']}. {about['rounds']} round(s), loads of {about['seconds']:g} s, all in",
         "turn; medians of the rounds. In brackets: the ratio to Cog in the same run.",
         "",
         *([f"Versions: {versions}.", ""] if versions else []),

@@ -14,7 +14,7 @@ from pathlib import Path
 import process_tree
 from load import stream, wrk
 from running import Server, running
-from systems import ROOT, TOKENS, System, make_environment
+from systems import COG, ROOT, TOKENS, System, make_environment
 
 #: Values of one measurement by the name of the figure.
 Figures = Mapping[str, float]
@@ -140,13 +140,13 @@ def _installation(system: System) -> Figures:
     """What is installed for the system, and what the import of the module costs that a model is written with."""
     programs = system.install()
     if system.packages:
-        return {"installed MB": _size(programs.parent) / 1e6, "import ms": _import_seconds(programs, system.module, "") * 1e3}
+        return {"installed MB": _size(programs.parent) / 1e6, "import ms": _import_seconds(programs, system.imports, "") * 1e3}
     ours = ROOT / "src" / "drivetrain_worker" / "authoring"  # nothing is installed for the model: the worker brings the module
     environment = make_environment("drivetrain", (str(ROOT),))
-    return {"installed MB": _size(environment) / 1e6, "import ms": _import_seconds(programs, "cog", str(ours)) * 1e3}
+    return {"installed MB": _size(environment) / 1e6, "import ms": _import_seconds(programs, COG.imports, str(ours)) * 1e3}
 
 
-def _import_seconds(programs: Path, module: str, path: str) -> float:
+def _import_seconds(programs: Path, imports: str, path: str) -> float:
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     variables |= {"PYTHONPATH": path} if path else {}
 
@@ -155,8 +155,8 @@ def _import_seconds(programs: Path, module: str, path: str) -> float:
         subprocess.run([programs / "python", "-c", code], check=True, env=variables, capture_output=True)
         return time.perf_counter() - began
 
-    run(f"import {module}")  # writes the bytecode
-    return statistics.median(run(f"import {module}") - run("") for _ in range(5))
+    run(imports)  # writes the bytecode
+    return statistics.median(run(imports) - run("") for _ in range(5))
 
 
 def _size(directory: Path) -> int:

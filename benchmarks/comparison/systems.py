@@ -68,7 +68,7 @@ class System:
         command: Makes the command for a model, a number of predictions at once, a port, and the directory of its own Python.
         request: Makes the request for a model.
         token: What stands once in a stream for each token.
-        module: What a program imports to write a model for it.
+        imports: The statement at the head of a model for it.
     """
 
     name: str
@@ -77,7 +77,7 @@ class System:
     command: Callable[[str, int, int, Path], Command]
     request: Callable[[str], Request]
     token: bytes = b"token"
-    module: str = ""
+    imports: str = ""
 
     def install(self) -> Path:
         """Make its environment, if that has not been done; the directory of its programs."""
@@ -202,7 +202,7 @@ COG = System(
     command=_cog,
     request=_cog_request,
     token=b"event: output",
-    module="cog",
+    imports="from cog import BasePredictor, Input, Path",
 )
 
 ASGI = System(
@@ -211,7 +211,7 @@ ASGI = System(
     models=frozenset({"trivial"}),
     command=_file_server("asgi_server.py", "{port}"),
     request=_plain_request,
-    module="uvicorn",
+    imports="import uvicorn",
 )
 FASTAPI = System(
     name="fastapi",
@@ -219,7 +219,7 @@ FASTAPI = System(
     models=_SERVED | {"file"},
     command=_file_server("fastapi_server.py", "{port}"),
     request=_plain_request,
-    module="fastapi",
+    imports="import fastapi",
 )
 LITSERVE = System(
     name="litserve",
@@ -227,7 +227,7 @@ LITSERVE = System(
     models=_SERVED,
     command=_file_server("litserve_server.py", "{model}", "{port}"),
     request=lambda model: _json("/predict", INPUTS[model]),
-    module="litserve",
+    imports="import litserve",
 )
 BENTOML = System(
     name="bentoml",
@@ -235,7 +235,7 @@ BENTOML = System(
     models=_SERVED | {"file"},
     command=_bentoml,
     request=_plain_request,
-    module="bentoml",
+    imports="import bentoml",
 )
 FAL = System(
     name="fal",
@@ -243,7 +243,7 @@ FAL = System(
     models=_SERVED,
     command=_file_server("fal_app.py", "{port}", "{other}"),
     request=_plain_request,
-    module="fal",
+    imports="import fal",
 )
 RUNPOD = System(
     name="runpod",
@@ -251,7 +251,7 @@ RUNPOD = System(
     models=frozenset({"trivial", "sleep", "large"}),
     command=_file_server("runpod_handler.py", "--rp_serve_api", "--rp_api_port", "{port}", "--rp_log_level", "ERROR"),
     request=lambda model: _json("/runsync", {"input": {"model": model, **INPUTS[model]}}),
-    module="runpod",
+    imports="import runpod",
 )
 
 SYSTEMS = {system.name: system for system in (DRIVETRAIN, COG, ASGI, FASTAPI, LITSERVE, BENTOML, FAL, RUNPOD)}
