@@ -63,6 +63,7 @@ class Platform:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._began_with = len(self.lines)
         self._queue = queue.Queue()
         self._reader = threading.Thread(target=self._read, args=(self.process, self._queue), daemon=True)
         self._reader.start()
@@ -78,7 +79,7 @@ class Platform:
     def stop(self):
         """End it as Ctrl-C does, if it runs."""
         if self.process is not None and self.process.poll() is None:
-            if not any("Stopping" in line for line in self.lines[-5:]):  # twice would be once too often
+            if not any("Stopping" in line for line in self.lines[self._began_with :]):  # twice would be once too often
                 self.process.send_signal(signal.SIGINT)
             try:
                 assert self.process.wait(timeout=90) == 0, "".join(self.lines)
