@@ -29,6 +29,9 @@ _BOUNDS = (
 #: Says nothing about which values fit.
 _SPOKEN = frozenset({"title", "description", "x-order", "default", "deprecated", "nullable", "examples", "accept"})
 
+#: References that lead on are followed so far.
+_DEEPEST = 4
+
 
 class Severity(str, Enum):
     """Whether clients must be changed."""
@@ -146,7 +149,7 @@ def _component(document: Mapping[str, Any], name: str) -> Schema | None:
     return _resolve(document, found) if isinstance(found, Mapping) else None
 
 
-def _resolve(document: Mapping[str, Any], schema: Schema) -> Schema:
+def _resolve(document: Mapping[str, Any], schema: Schema, depth: int = 0) -> Schema:
     """A schema with what it refers to merged in; what it says itself wins."""
     merged: dict[str, Any] = {}
     parts = [schema] if "$ref" in schema else [part for part in schema.get("allOf", ()) if isinstance(part, Mapping)]
@@ -154,22 +157,36 @@ def _resolve(document: Mapping[str, Any], schema: Schema) -> Schema:
         reference = part.get("$ref")
         if isinstance(reference, str):
             target = document.get("components", {}).get("schemas", {}).get(reference.rpartition("/")[2], {})
-            if target is not schema:
-                merged |= _resolve(document, target)
+            if target is not schema and depth < _DEEPEST:
+                merged |= _resolve(document, target, depth + 1)
         elif part is not schema:
             merged |= part
     return {**merged, **{key: value for key, value in schema.items() if key not in ("$ref", "allOf")}}
 
 
-def _kind(document: Mapping[str, Any], schema: Schema) -> str:
-    """What a schema takes, in a few words; equal words mean equal kinds."""
+def _references(schema: Schema) -> frozenset[str]:
+    """What a schema refers to at its top."""
+    parts = [schema, *(part for part in schema.get("allOf", ()) if isinstance(part, Mapping))]
+    return frozenset(part["$ref"] for part in parts if isinstance(part.get("$ref"), str))
+
+
+def _kind(document: Mapping[str, Any], schema: Schema, within: frozenset[str] = frozenset()) -> str:
+    """What a schema takes, in a few words; equal words mean equal kinds.
+
+    Args:
+        within: References that lead here: a structure may hold itself.
+    """
+    references = _references(schema)
+    if references & within:
+        return "the same again"
+    within |= references
     schema = _resolve(document, schema)
     alternatives = schema.get("anyOf") or schema.get("oneOf")
     if alternatives:
-        return " or ".join(sorted({_kind(document, each) for each in alternatives}))
+        return " or ".join(sorted({_kind(document, each, within) for each in alternatives}))
     kind = schema.get("type")
     if kind == "array":
-        items = _kind(document, schema.get("items", {}))
+        items = _kind(document, schema.get("items", {}), within)
         pieces = {"iterator": "a stream of", "concatenate": "a text in pieces of"}
         how = schema.get("x-cog-array-display") or schema.get("x-cog-array-type")
         return f"{pieces.get(str(how), 'a list of')} {items}"
@@ -177,7 +194,7 @@ def _kind(document: Mapping[str, Any], schema: Schema) -> str:
         properties = schema.get("properties", {})
         if not properties:
             return "an object"
-        return "an object of " + ", ".join(f"{name}: {_kind(document, each)}" for name, each in sorted(properties.items()))
+        return "an object of " + ", ".join(f"{name}: {_kind(document, each, within)}" for name, each in sorted(properties.items()))
     if kind == "string":
         return {"uri": "a file", "password": "a secret"}.get(str(schema.get("format")), "a text")
     if kind is None:

@@ -126,3 +126,27 @@ def test_a_training_that_is_gone_breaks():
 def test_breaking_changes_come_first():
     found = compare(document(field("a"), field("b")), document(field("b", default="x"), field("c")))
     assert next(change.severity for change in found) is Severity.BREAKING
+
+
+def test_structures_that_hold_themselves_are_compared():
+    def tree(leaf):
+        reference = {"$ref": "#/components/schemas/Tree"}
+        properties = {"left": reference, "right": {"allOf": [reference]}, "leaf": {"type": leaf}}
+        schemas = {
+            "Input": {"type": "object", "properties": {"tree": reference}},
+            "Tree": {"type": "object", "properties": properties},
+        }
+        return {"components": {"schemas": schemas}}
+
+    assert compare(tree("string"), tree("string")) == []
+    (change,) = compare(tree("string"), tree("integer"))
+    assert change.severity is Severity.BREAKING
+
+
+def test_a_reference_that_leads_to_itself_says_nothing():
+    schemas = {
+        "Input": {"type": "object", "properties": {"x": {"$ref": "#/components/schemas/A"}}},
+        "A": {"$ref": "#/components/schemas/B"},
+        "B": {"$ref": "#/components/schemas/A"},
+    }
+    assert compare({"components": {"schemas": schemas}}, {"components": {"schemas": schemas}}) == []
