@@ -194,7 +194,20 @@ class _Placing:
         if is_coming or (want.urgent and self._has_waited(want, _PATIENCE)):
             self.free.take(want.resources)
             self.outlook.take(want.resources)
-        return Refusal(sentence=f"{sentence}; room is being made" if is_coming else sentence)
+        return Refusal(sentence=f"{sentence}{self._prospect(want, lacking, is_coming=is_coming)}")
+
+    def _prospect(self, want: Wanted, lacking: str, *, is_coming: bool) -> str:
+        if is_coming:
+            return "; room is being made"
+        keeping = {each.app for each in self._idle(want) if _HELD[lacking](each.grant) and self._is_minimum(each.app)}
+        return (
+            f"; 'min_runners' of {_join(sorted(map(str, keeping)))} keeps idle ones from making room"
+            if keeping and want.urgent
+            else ""
+        )
+
+    def _is_minimum(self, app: AppName) -> bool:
+        return 0 < self.ready[app] <= self.situation.minimums.get(app, 0)
 
     def _grant(self, want: Wanted) -> Grant:
         resources = want.resources

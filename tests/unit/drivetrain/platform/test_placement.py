@@ -114,6 +114,13 @@ def test_runners_of_a_minimum_do_not_make_room():
     assert place(situation, [want(A, gpus=2, since=999)], NOW).to_stop == ()
 
 
+def test_who_waits_for_a_minimum_is_told_so():
+    (reason,) = reasons(machine(gpus=1, held=[holds(B, "0")], minimums={B: 1}), want(A, since=999))
+    assert (
+        reason == "it needs 1 GPU; 0 of 1 are free, the rest is held by o/b; 'min_runners' of o/b keeps idle ones from making room"
+    )
+
+
 def test_nobody_makes_room_for_a_buffer():
     assert place(machine(held=[holds(B, "0"), holds(C, "1")]), [want(A, urgent=False, since=999)], NOW).to_stop == ()
 
