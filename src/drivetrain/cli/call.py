@@ -61,7 +61,7 @@ def command(
     \b
         drivetrain call me/hello -i text="a horse"
         drivetrain call me/sketch -i image=@photo.jpg -o sketch.png
-        drivetrain predictions get $(drivetrain call me/slow --async)
+        drivetrain call me/slow --async
     """
     path = target_path(target)
     if is_async and target is not None:
