@@ -154,5 +154,9 @@ def _encoded_pieces(content: BinaryIO) -> list[bytes]:
     return [_encode(data)[1:-1] for _ in range(_PIECES) if (data := content.read(_PIECE_BYTES))]
 
 
-def _render_time(at: datetime | None) -> str | None:
-    return at.isoformat() if at is not None else None
+def _render_time(at: datetime | None) -> msgspec.Raw | None:
+    """In ISO 8601 as Python writes it, which older Pythons than those that know ``Z`` can read; several times as fast."""
+    if at is None:
+        return None
+    text = _encode(at)
+    return msgspec.Raw(text[:-2] + b'+00:00"' if text.endswith(b'Z"') else text)
