@@ -83,7 +83,8 @@ def test_a_call_outlives_a_power_cut_of_the_platform(platform, tmp_path):
     assert (call.returncode, stdout) == (0, "through\n"), stderr
 
 
-def test_stopping_lets_what_runs_end_and_answers_who_waits(platform, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_stopping_lets_what_runs_end_and_answers_who_waits(platform, tmp_path, number):
     platform.up()
     platform.deploy("held", HELD)
     hold = tmp_path / "hold"
@@ -91,7 +92,7 @@ def test_stopping_lets_what_runs_end_and_answers_who_waits(platform, tmp_path):
     asking = threading.Thread(target=lambda: answers.append(platform.predict("held", text="last", hold=str(hold))))
     asking.start()
     until_begun(hold)
-    platform.process.send_signal(signal.SIGTERM)
+    platform.process.send_signal(number)
     platform.wait_for("Stopping")
     hold.touch()
     asking.join(60)

@@ -199,7 +199,7 @@ class _PlatformServer:
 
 
 class _StopSignals:
-    """SIGINT and SIGTERM: the first asks to stop, the second not to wait for anything."""
+    """SIGINT, SIGTERM, SIGHUP (its terminal was closed): the first asks to stop, the second not to wait for anything."""
 
     def __init__(self) -> None:
         self.first = asyncio.Event()
@@ -208,7 +208,7 @@ class _StopSignals:
     @contextlib.contextmanager
     def heeded(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         for number in numbers:
             loop.add_signal_handler(number, self._heed)
         try:
