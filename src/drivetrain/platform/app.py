@@ -51,9 +51,14 @@ class AppName:
             BadName: The text is something else.
         """
         owner, slash, name = text.partition("/")
-        if not slash or not _NAME.fullmatch(owner) or not _NAME.fullmatch(name):
+        if not slash or not can_own(owner) or not _NAME.fullmatch(name):
             raise BadName(text)
         return cls(owner, name)
+
+
+def can_own(text: str) -> bool:
+    """Whether a text can be the owner of apps."""
+    return _NAME.fullmatch(text) is not None
 
 
 class Scaler(str, Enum):
@@ -104,6 +109,19 @@ class Scaling:
     max_attempts: int = 3
 
 
+#: From and to, both allowed. No app needs more than the upper bounds, and the arithmetic that all apps share bears them.
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "min_runners": (0, 10_000),
+    "max_runners": (0, 10_000),
+    "buffer": (0, 10_000),
+    "buffer_percent": (0, 10_000),
+    "concurrency": (1, 10_000),
+    "scaler_value": (0.001, 1_000_000),
+    "queue_limit": (0, 100_000_000),
+    "max_attempts": (1, 1000),
+}
+
+
 def changed_scaling(scaling: Scaling, change: Mapping[str, Any]) -> Scaling:
     """Scaling with some settings changed.
 
@@ -117,16 +135,12 @@ def changed_scaling(scaling: Scaling, change: Mapping[str, Any]) -> Scaling:
     if unknown:
         raise BadRequest(f"'{unknown[0]}' is no scaling setting", hint=f"there are {', '.join(Scaling.__dataclass_fields__)}")
     changed = replace(scaling, **change)
-    if changed.min_runners < 0 or changed.max_runners < 0:
-        raise BadRequest("the number of runners cannot be negative")
+    for name, (least, most) in _BOUNDS.items():
+        value = getattr(changed, name)
+        if value is not None and not least <= value <= most:  # which no NaN is
+            raise BadRequest(f"'{name}' must be from {least} to {most}")
     if changed.min_runners > changed.max_runners:
         raise BadRequest(f"the minimum of runners, {changed.min_runners}, is above the maximum, {changed.max_runners}")
-    if changed.concurrency is not None and changed.concurrency < 1:
-        raise BadRequest("the concurrency must be at least 1")
-    if changed.max_attempts < 1 or changed.queue_limit < 0 or changed.buffer < 0 or changed.buffer_percent < 0:
-        raise BadRequest("attempts must be at least 1, and queue limit and buffers not negative")
-    if changed.scaler_value <= 0:
-        raise BadRequest("the scaler's value must be above 0")
     return changed
 
 

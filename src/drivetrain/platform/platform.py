@@ -11,7 +11,18 @@ from typing import Any
 from drivetrain.model.errors import BadRequest
 from drivetrain.model.prediction import PredictionId
 from drivetrain.platform.access import Caller, Forbidden, NotFound
-from drivetrain.platform.app import Access, App, AppName, Resources, Revision, RevisionId, RevisionState, Share, changed_scaling
+from drivetrain.platform.app import (
+    Access,
+    App,
+    AppName,
+    Resources,
+    Revision,
+    RevisionId,
+    RevisionState,
+    Share,
+    can_own,
+    changed_scaling,
+)
 from drivetrain.platform.delivery import Delivery, DeliveryId, DeliveryState
 from drivetrain.platform.deploy_event import Deployed, DeployEvent, DeployOrder
 from drivetrain.platform.files import FileId, NewFile, Origin, StoredFile
@@ -99,7 +110,9 @@ class Platform:
         concurrency: int | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key and its text, which is not kept and cannot be shown again."""
+        caller.require(Scope.DEPLOY)  # or a key that has limits could make one that has none
         caller.require(scope, owner)
+        _check_owner(owner)
         text = new_key(self._parts.ids.text)
         key = ApiKey(
             id=self._parts.ids.short(),
@@ -123,9 +136,11 @@ class Platform:
         return [key for key in await self._parts.keyring.keys() if caller.owns(key.owner)]
 
     async def revoke_key(self, caller: Caller, key_id: str) -> None:
-        """Make a key worthless from now on."""
-        if key_id not in {key.id for key in await self.keys(caller)}:
+        """Make a key worthless from now on, if it allows no more than the caller's."""
+        key = {key.id: key for key in await self.keys(caller)}.get(key_id)
+        if key is None:
             raise NotFound("key", key_id)
+        caller.require(key.scope)
         await self._parts.keyring.remove(key_id)
         await self._audit(caller, "key.revoke", key_id)
 
@@ -388,8 +403,7 @@ class Platform:
 
     def log(self, caller: Caller, name: AppName, *, follows: bool, lines: int = 100) -> AsyncIterator[str]:
         """What an app's runners write outside of predictions: the latest lines, then, if it ``follows``, whatever comes."""
-        self._require_owned(caller, self.catalog.app(name).name.owner)
-        return self._parts.logs.read(name, follows=follows, lines=lines)
+        return self._parts.logs.read(self._owned_app(caller, name).name, follows=follows, lines=lines)
 
     def runner_files(self, token: str) -> RunnerFiles:
         """The files of the runner whose URL holds this token, which is the right to them.
@@ -417,6 +431,11 @@ class Platform:
         caller.require(Scope.DEPLOY, owner)
         if not name.isidentifier() or not name.isascii():
             raise BadRequest(f"'{name}' cannot be the name of an environment variable")
+        if "\0" in value:
+            raise BadRequest(
+                "the value of an environment variable cannot contain a NUL character", hint="encode it, as base64 does"
+            )
+        _check_owner(owner)
         sealed = self._parts.vault.seal(value.encode())
         secret = SealedSecret(owner=owner, app=app, name=name, sealed=sealed, updated_at=self.clock.now())
         await self._parts.store.secrets.put_secret(secret)
@@ -577,3 +596,9 @@ class Platform:
     async def _audit(self, caller: Caller, action: str, subject: str, detail: str = "") -> None:
         line = AuditLine(at=self.clock.now(), actor=caller.id, action=action, subject=subject, detail=detail)
         await self._parts.store.keys.add_audit_line(line)
+
+
+def _check_owner(owner: str) -> None:
+    if not can_own(owner):
+        hint = "write lower-case letters, digits, '.', '_' and '-', at most 64 of them"
+        raise BadRequest(f"'{owner[:100]}' cannot be an owner of apps", hint=hint)

@@ -24,6 +24,7 @@ LONGEST_WAIT = timedelta(minutes=10)
 
 #: What ``Resources`` says of each field, and what JSON and a query say.
 _RESOURCE_TYPES: Mapping[str, Any] = {"gpus": int, "memory": int | None, "cpus": float}
+_MOST: Mapping[str, int] = {"gpus": 1024, "memory": 2**50, "cpus": 65_536}
 _SCALING_TYPES = get_type_hints(Scaling)
 
 
@@ -194,8 +195,9 @@ def resources_of(values: Mapping[str, Any], before: Resources, *, from_text: boo
         raise Refused(422, f"'{unknown[0]}' is no resource", hint=f"there are {', '.join(_RESOURCE_TYPES)}")
     given = {name: _setting(name, value, _RESOURCE_TYPES[name], from_text=from_text) for name, value in values.items()}
     wanted = {"gpus": before.gpus, "memory": before.memory, "cpus": before.cpus, **given}
-    if any(value is not None and value < 0 for value in wanted.values()):
-        raise Refused(422, "a resource cannot be negative")
+    for name, value in wanted.items():
+        if value is not None and not 0 <= value <= _MOST[name]:  # which no NaN is
+            raise Refused(422, f"'{name}' must be from 0 to {_MOST[name]}")
     return Resources(**wanted)
 
 

@@ -507,14 +507,53 @@ def test_keys_allow_what_their_scope_says(bench):
         assert view.output == "hello"
         with pytest.raises(Forbidden):
             await it.platform.change_app(caller, ECHO, AppChange(scaling={"max_runners": 5}))
+        with pytest.raises(Forbidden):
+            it.platform.log(caller, ECHO, follows=False)
+        with pytest.raises(Forbidden):
+            await it.platform.add_key(caller, owner="acme", scope=Scope.CALL, name="without limits")
         _, text = await it.platform.add_key(ROOT, owner="other", scope=Scope.DEPLOY, name="x")
         stranger = await it.platform.authenticate(text)
         with pytest.raises((Forbidden, NotFound)):
             await it.platform.predict(stranger, request())
         with pytest.raises(NotFound):
             await it.platform.prediction(stranger, view.id)
+        with pytest.raises(NotFound):
+            it.platform.log(stranger, ECHO, follows=False)
         with pytest.raises(Unauthenticated):
             await it.platform.authenticate("dt_" + "x" * 40)
+
+    bench(test)
+
+
+def test_no_key_revokes_one_that_allows_more(bench):
+    async def test(it):
+        root, _ = await it.platform.add_key(ROOT, owner="acme", scope=Scope.ADMIN, name="root")
+        colleague, _ = await it.platform.add_key(ROOT, owner="acme", scope=Scope.DEPLOY, name="a")
+        _, text = await it.platform.add_key(ROOT, owner="acme", scope=Scope.DEPLOY, name="b")
+        caller = await it.platform.authenticate(text)
+        with pytest.raises(Forbidden):
+            await it.platform.revoke_key(caller, root.id)
+        await it.platform.revoke_key(caller, colleague.id)
+
+    bench(test)
+
+
+@pytest.mark.parametrize("owner", ["", "../../etc", "me\0", "A", "a" * 65])
+def test_what_cannot_be_an_owner_gets_no_key_and_no_secret(bench, owner):
+    async def test(it):
+        with pytest.raises(BadRequest, match="owner"):
+            await it.platform.add_key(ROOT, owner=owner, scope=Scope.CALL, name="ci")
+        with pytest.raises(BadRequest, match="owner"):
+            await it.platform.set_secret(ROOT, owner, None, "TOKEN", "x")
+
+    bench(test)
+
+
+def test_a_secret_that_no_process_can_be_given_is_refused(bench):
+    async def test(it):
+        for name, value in (("TOKEN", "a\0b"), ("TO-KEN", "x"), ("A=B", "x")):
+            with pytest.raises(BadRequest, match="environment variable"):
+                await it.platform.set_secret(ROOT, "acme", None, name, value)
 
     bench(test)
 

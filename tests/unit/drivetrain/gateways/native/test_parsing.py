@@ -109,7 +109,7 @@ def test_a_setting_of_another_type_is_refused(change):
 
 def test_resources_that_are_not_given_stay():
     assert resources_of({"memory": 5}, Resources(gpus=2)) == Resources(gpus=2, memory=5)
-    for wrong in ({"gpus": -1}, {"tpus": 1}, {"gpus": 1.5}):
+    for wrong in ({"gpus": -1}, {"tpus": 1}, {"gpus": 1.5}, {"gpus": 10**400}, {"memory": 2**60}, {"cpus": float("nan")}):
         with pytest.raises(Refused):
             resources_of(wrong, Resources())
 
