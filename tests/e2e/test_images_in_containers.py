@@ -138,12 +138,13 @@ class Container:
 @pytest.fixture
 def loaded(model):
     """The image in podman, by its name there."""
-    run(model, "build", "-t", "greeter", "--output", str(model.root.parent / "layout"))
-    return load(model, model.root.parent / "layout")
+    run(model, "build", "-t", "greeter", "--output", str(model.root.parent / "layout.tar"))
+    return load(model, model.root.parent / "layout.tar")
 
 
 def load(project, layout):
-    return podman(project, "pull", "--quiet", f"oci:{layout}").split()[-1]
+    """Load an OCI layout into podman; its name there."""
+    return podman(project, "load", "--quiet", "--input", layout).split()[-1]
 
 
 # Built directly
@@ -197,6 +198,11 @@ def test_run_predicts_with_an_image(model, tmp_path):
     assert done.stdout == "hello you 5\n"
     assert "greeting you" in done.stderr
     assert podman(model, "ps", "--all", "--quiet") == ""
+
+
+def test_build_hands_the_image_to_the_engine(model):
+    run(model, "build", "-t", "handed", "--load")
+    assert podman(model, "run", "--rm", "handed", "python", "-c", "print(6 * 7)") == "42"
 
 
 def test_run_checks_the_inputs_before_anything_starts(model):
@@ -304,12 +310,12 @@ def test_docker_pulls_what_was_built_directly(model, docker_daemon, registry_ser
 @pytest.mark.parametrize("engine", ["buildah", "podman"])
 def test_an_engine_gives_an_image_that_behaves_as_the_direct_one_does(model, engine):
     run(model, "build", "-t", "direct", "--no-precompile")
-    run(model, "build", "-t", "engine", "--engine", engine, "--no-precompile", "--output", str(model.root.parent / "layout"))
+    run(model, "build", "-t", "engine", "--engine", engine, "--no-precompile", "--output", str(model.root.parent / "layout.tar"))
     direct, other = (json.loads(run(model, "inspect", "--json", name).stdout) for name in ("direct", "engine"))
     for name in ("command", "entrypoint", "ports", "user", "variables", "config", "schema", "inputs", "packages", "base"):
         assert other[name] == direct[name], name
     assert other["layers"][0] == direct["layers"][0]  # the base is the registry's own, which need not be sent again
-    with Container(model, load(model, model.root.parent / "layout")).ready() as container:
+    with Container(model, load(model, model.root.parent / "layout.tar")).ready() as container:
         assert container.predict(text="you")["output"] == "hello you 0"
         assert container.run("python", "-c", "import cog; print(cog.__file__)").startswith("/opt/drivetrain/")
         assert container.stop() == 0
@@ -329,10 +335,10 @@ def test_packages_of_the_system_and_commands_are_built_in_and_secrets_are_not(mo
     model.write("cog.yaml", config)
     model.write(".dockerignore", "token.txt\n")
     assert "wants the secret 'token'" in run(model, "build", status=1).stderr
-    output = ("--output", str(model.root.parent / "layout"))
+    output = ("--output", str(model.root.parent / "layout.tar"))
     done = run(model, "build", "-t", "full", "--no-precompile", "--secret", f"id=token,src={secret}", *output)
     assert "the project has build.system_packages and build.run" in done.stderr
-    with Container(model, load(model, model.root.parent / "layout")).ready() as container:
+    with Container(model, load(model, model.root.parent / "layout.tar")).ready() as container:
         assert container.run("hello", "-t") == "hello, world"
         assert container.run("cat", "/counted") == "9"
         found = container.run("sh", "-c", "grep -rl swordfish /src /run /counted /etc /root /opt/model 2>/dev/null || true")

@@ -21,6 +21,7 @@ from drivetrain.images.engines import Engine
 from drivetrain.images.export import image_of, write_docker_archive, write_layout
 from drivetrain.images.image import Image, Manifest
 from drivetrain.images.labels import CONFIG, DRIVETRAIN, SCHEMA, label
+from drivetrain.images.reference import DOCKER_HUB, parse_reference
 from drivetrain.images.transfer import Transfers
 from drivetrain.model.errors import OutsideFailed, ProjectError
 
@@ -92,14 +93,17 @@ def load_image(engine: Engine, transfers: Transfers, manifest: Manifest, name: s
             write_docker_archive(transfers.store, image_of(transfers.store, manifest), name, archive)
             engine.call("load", "--quiet", "--input", str(archive))
             return
-        directory = Path(temporary) / "image"
-        write_layout(transfers.store, manifest, "loaded", directory)
-        loaded = engine.call("pull", "--quiet", f"oci:{directory}").split()[-1]
-        engine.call("tag", loaded, name)
-        (described,) = json.loads(engine.call("image", "inspect", loaded))
-        for other in described.get("RepoTags") or ():
-            if directory.parent.name in other:  # podman names an image after where it was
-                engine.call("untag", loaded, other)
+        archive = Path(temporary) / "image.tar"
+        write_layout(transfers.store, manifest, _podman_name(name), archive)
+        engine.call("load", "--quiet", "--input", str(archive))
+
+
+def _podman_name(name: str) -> str:
+    """The whole name that podman gives an image: one without a registry is of this machine."""
+    reference = parse_reference(name)
+    if reference.registry == DOCKER_HUB and reference.repository.startswith("library/"):
+        return f"localhost/{reference.repository.removeprefix('library/')}:{reference.tag}"
+    return str(reference)
 
 
 def has_image(engine: Engine, name: str) -> bool:
