@@ -51,6 +51,9 @@ _WRITE_AGAIN_SECONDS = 1.0
 #: What an event takes that carries little.
 _SMALL_EVENT_BYTES = 100
 
+#: How long the ends of predictions may take to be written when the platform is stopped.
+_LAST_WRITES_SECONDS = 5.0
+
 
 @dataclass(kw_only=True, eq=False)
 class _Attempt:
@@ -122,6 +125,8 @@ class Dispatcher:
         self._may_wait: set[RevisionId] = set()
         self._is_stopping = False
         self._due = Signal()
+        #: Attempts whose end has not been written down; one that is not in ``_attempts`` has left its runner.
+        self._unfinished: set[asyncio.Task[Any]] = set()
         self._attempt_ended = Signal()
         #: Up to when what fell due has been looked after.
         self._looked_at = datetime.min.replace(tzinfo=timezone.utc)
@@ -140,7 +145,11 @@ class Dispatcher:
         """Take nothing more; let what is in runners end within the grace. May be called twice."""
         self._is_stopping = True
         deadline = self._clock.monotonic() + grace.total_seconds()
-        while self._attempts and (left := deadline - self._clock.monotonic()) > 0:
+        while self._unfinished and (left := deadline - self._clock.monotonic()) > 0:
+            await self._attempt_ended.wait(left)
+        # What has ended in its runner only needs to be written down: it must not be run again for want of a moment.
+        deadline = self._clock.monotonic() + _LAST_WRITES_SECONDS
+        while len(self._unfinished) > len(self._attempts) and (left := deadline - self._clock.monotonic()) > 0:
             await self._attempt_ended.wait(left)
         await self._tasks.aclose()
 
@@ -253,7 +262,13 @@ class Dispatcher:
         attempt = self._attempts[prediction_id] = _Attempt(claim=claim, runner=runner)
         runner.busy.add(prediction_id)
         runner.idle_since = None
-        self._tasks.spawn(self._attempt(attempt), f"prediction {prediction_id}")
+        task = self._tasks.spawn(self._attempt(attempt), f"prediction {prediction_id}")
+        self._unfinished.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._unfinished.discard(task)
+        self._attempt_ended.wake()
 
     async def _attempt(self, attempt: _Attempt) -> None:
         claim = attempt.claim
