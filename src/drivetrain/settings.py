@@ -23,8 +23,7 @@ class Settings:
         api_key: The API key that they send. ``DRIVETRAIN_API_KEY``, else the one that was made when that platform was first
             started.
         connections_file: Where these two are noted when a platform is started.
-        wants_traces: Whether spans are to be sent to a collector, which ``OTEL_EXPORTER_OTLP_ENDPOINT`` or
-            ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` names, unless ``OTEL_SDK_DISABLED`` is ``true``.
+        wants_traces: Whether spans are to be sent to a collector: OpenTelemetry's own variables name one, and do not switch it off.
         environ: The whole environment, for handing on to child processes.
     """
 
