@@ -83,9 +83,11 @@ class _Comparison:
             if name not in news:
                 yield _breaking(f"{self._word} '{name}' is gone")
                 continue
+            old_values, new_values = _resolve(self._before, olds[name]), _resolve(self._after, news[name])
             if name in required_after - required_before:
                 yield _breaking(f"{self._word} '{name}' must be given now")
-            yield from self._values(name, _resolve(self._before, olds[name]), _resolve(self._after, news[name]))
+                old_values = {key: value for key, value in old_values.items() if key != "default"}  # has just been said
+            yield from self._values(name, old_values, new_values)
         for name in news:
             if name not in olds and name in required_after:
                 yield _breaking(f"{self._word} '{name}' is new and must be given")

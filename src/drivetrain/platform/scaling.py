@@ -20,7 +20,7 @@ from drivetrain.platform.autoscaling import AppFacts, Decision, Impossible, Runn
 from drivetrain.platform.catalog import Catalog
 from drivetrain.platform.clock import Clock
 from drivetrain.platform.dispatch import Dispatcher
-from drivetrain.platform.fleet import Fleet, Grant, Ready, RunnerId, RunnerOrder
+from drivetrain.platform.fleet import Fleet, Grant, Ready, RunnerId, RunnerOrder, SetupFailed
 from drivetrain.platform.gate import RunnerFiles, RunnerGate
 from drivetrain.platform.ids import Ids
 from drivetrain.platform.logs import RunnerLogs
@@ -171,6 +171,9 @@ class Scaling:
         live = self._new_runner(app, revision, placement.grants[0], is_proof=True)
         try:
             await self._bring_up(live, app, revision, log)
+        except SetupFailed as error:
+            self.end(live, now=True)
+            raise SetupFailed(error.message, hint=error.hint) from error  # its detail is what the log has just told
         except BaseException:
             self.end(live, now=True)
             raise

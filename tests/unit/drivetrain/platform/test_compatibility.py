@@ -93,6 +93,11 @@ def test_what_allows_more_goes_unnoticed(before, after):
     assert compare(document(before), document(after)) == []
 
 
+def test_an_input_that_loses_its_default_is_told_once():
+    found = changes(document(field(default="a")), document(field(required=True)))
+    assert found == {"input 'x' must be given now": Severity.BREAKING}
+
+
 def test_a_new_required_input_breaks():
     assert changes(document(), document(field(required=True))) == {"input 'x' is new and must be given": Severity.BREAKING}
 
