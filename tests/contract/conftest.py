@@ -216,9 +216,10 @@ class FaultyRegistry:
                     self.wfile.write(block)
                     if left is not None:
                         left -= len(block)
-                        if left <= 0:
-                            return self.reset()
-                return None
+                        if left <= 0:  # without a reset, which would take along what has not been read yet
+                            self.wfile.flush()
+                            self.close_connection = True
+                            return
 
             def reset(self):
                 self.wfile.flush()
