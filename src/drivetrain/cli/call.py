@@ -5,32 +5,16 @@ from __future__ import annotations
 import click
 
 from drivetrain.cli.connection import this_connection
+from drivetrain.cli.options import BARE_JSON, input_option, json_option
 from drivetrain.cli.target import target_path
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.errors import Misuse
 
-#: Value of ``--json`` when it was given without one: print JSON, take no inputs from it.
-_BARE = "\0"
-
 
 @click.command(name="call", short_help="Run a prediction of an app on a platform.")
 @click.argument("name", metavar="OWNER/APP")
-@click.option(
-    "-i",
-    "--input",
-    "texts",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="An input; NAME=@PATH gives a file. May be repeated; a repeated name makes a list.",
-)
-@click.option(
-    "--json",
-    "json_source",
-    is_flag=False,
-    flag_value=_BARE,
-    metavar="[JSON|@FILE|-]",
-    help="Print the result as a JSON object; with a value, also take the inputs from it.",
-)
+@input_option
+@json_option
 @click.option(
     "-o", "--output", "target", metavar="PATH", help="Where the output goes. [default: files to output.<type>, the rest to stdout]"
 )
@@ -76,7 +60,7 @@ def command(
     from drivetrain.cli.prediction import Inputs
     from drivetrain.model.project import Mode
 
-    values = read_json_inputs(json_source) if json_source not in (None, _BARE) else {}
+    values = read_json_inputs(json_source) if json_source not in (None, BARE_JSON) else {}
     wish = Wish(
         inputs=Inputs(split_inputs(texts), values),
         target=path,

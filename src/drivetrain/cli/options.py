@@ -12,6 +12,9 @@ from drivetrain.model.errors import Misuse
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: Value of ``--json`` when it was given without one: print JSON, take no inputs from it.
+BARE_JSON = "\0"
+
 #: Options of Cog's command line that only a container gives a meaning to: name, whether it takes a value, why it has none.
 CONTAINER_OPTIONS = (
     ("--gpus", True, "the model sees this machine's GPUs as they are; choose some with -e CUDA_VISIBLE_DEVICES=0"),
@@ -53,6 +56,30 @@ def _ignored_option(name: str, takes_value: bool, reason: str) -> Callable[[Comm
         hidden=True,
         metavar="VALUE" if takes_value else None,
     )
+
+
+def input_option(command: Command) -> Command:
+    """``-i``: inputs, as texts."""
+    return click.option(
+        "-i",
+        "--input",
+        "texts",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="An input; NAME=@PATH gives a file. May be repeated; a repeated name makes a list.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``: the result as JSON, and perhaps the inputs from JSON; ``BARE_JSON`` where it came without a value."""
+    return click.option(
+        "--json",
+        "json_source",
+        is_flag=False,
+        flag_value=BARE_JSON,
+        metavar="[JSON|@FILE|-]",
+        help="Print the result as a JSON object; with a value, also take the inputs from it.",
+    )(command)
 
 
 def project_options(command: Command) -> Command:

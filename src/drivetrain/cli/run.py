@@ -9,34 +9,17 @@ import click
 
 from drivetrain.cli.image_words import ImageFlags, image_among, image_options
 from drivetrain.cli.opening import open_project
-from drivetrain.cli.options import container_options, project_options
+from drivetrain.cli.options import BARE_JSON, container_options, input_option, json_option, project_options
 from drivetrain.cli.prediction import Inputs, Order, carry_out
 from drivetrain.cli.target import target_path
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.project import Mode
 
-#: Value of ``--json`` when it was given without one: print JSON, take no inputs from it.
-_BARE = "\0"
-
 
 @click.command(name="run", short_help="Run a prediction.")
 @click.argument("words", nargs=-1, metavar="[IMAGE]")
-@click.option(
-    "-i",
-    "--input",
-    "texts",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="An input; NAME=@PATH gives a file. May be repeated; a repeated name makes a list.",
-)
-@click.option(
-    "--json",
-    "json_source",
-    is_flag=False,
-    flag_value=_BARE,
-    metavar="[JSON|@FILE|-]",
-    help="Print the result as a JSON object; with a value, also take the inputs from it.",
-)
+@input_option
+@json_option
 @click.option(
     "--batch",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -111,7 +94,7 @@ def _inputs(texts: tuple[str, ...], json_source: str | None, batch: Path | None)
     from drivetrain.cli.inputs import read_batch, read_json_inputs, split_inputs
 
     shared = split_inputs(texts)
-    values = read_json_inputs(json_source) if json_source not in (None, _BARE) else {}
+    values = read_json_inputs(json_source) if json_source not in (None, BARE_JSON) else {}
     if batch is None:
         return [Inputs(shared, values)]
     return [Inputs(shared, {**values, **line}) for line in read_batch(batch)]

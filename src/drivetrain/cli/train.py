@@ -8,7 +8,7 @@ import click
 
 from drivetrain.cli.image_words import ImageFlags, image_among, image_options
 from drivetrain.cli.opening import open_project
-from drivetrain.cli.options import container_options, project_options
+from drivetrain.cli.options import container_options, input_option, project_options
 from drivetrain.cli.prediction import Inputs, Order, carry_out
 from drivetrain.cli.target import target_path
 from drivetrain.cli.terminal import Terminal
@@ -17,14 +17,7 @@ from drivetrain.model.project import Mode
 
 @click.command(name="train", short_help="Run a training.")
 @click.argument("words", nargs=-1, metavar="[IMAGE]")
-@click.option(
-    "-i",
-    "--input",
-    "texts",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="An input; NAME=@PATH gives a file. May be repeated; a repeated name makes a list.",
-)
+@input_option
 @click.option(
     "-o", "--output", "target", default="weights", show_default=True, metavar="PATH", help="Where the trained weights go."
 )
