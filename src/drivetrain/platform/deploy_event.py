@@ -82,7 +82,7 @@ class Deployed:
     """It is done: the revision answers.
 
     Attributes:
-        is_new: Whether there is a new revision; the same upload twice is one.
+        is_new: Whether the revision was made ready now; an upload that was ready already is only switched to.
         seconds: How long the steps took, by their names.
     """
 

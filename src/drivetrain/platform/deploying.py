@@ -121,7 +121,7 @@ class Deploying:
         return Resources(gpus=1)
 
     async def _revision(self, app: App, source: Source) -> tuple[Revision, bool]:
-        """The revision of this upload, and whether it is new; one that failed is tried again."""
+        """The revision of this upload, and whether it is to be made ready: it is new, or failed before and is tried again."""
         digest = hashlib.sha256(f"{app.name}\0{source.digest}".encode()).hexdigest()
         known = self._ports.catalog.find_revision(RevisionId(digest))
         if known is not None and known.state is RevisionState.READY:
@@ -135,7 +135,7 @@ class Deploying:
             labels=self._order.labels,
         )
         await self._ports.catalog.put_revision(revision)
-        return revision, known is None
+        return revision, True
 
     async def _make_ready(self, revision: Revision) -> tuple[Revision, LiveRunner]:
         """Build and prove it; what went wrong is kept with the revision."""

@@ -4,14 +4,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from platform_bench import MODEL, ROOT, STREAMING, chunks
+from platform_bench import MODEL, ROOT, STREAMING, chunks, packed_project
 
 from drivetrain.model.errors import BadRequest
 from drivetrain.model.inputs import InvalidInputs
 from drivetrain.model.prediction import Completed, Failure, Log, Output, OutputValue, Source, Started, Status
 from drivetrain.platform.access import Caller, Forbidden, NotFound, Unauthenticated
 from drivetrain.platform.app import Access, AppName
-from drivetrain.platform.deploy_event import Strategy
+from drivetrain.platform.deploy_event import DeployOrder, Strategy
 from drivetrain.platform.deploying import BreaksClients
 from drivetrain.platform.fleet import Answer, RunnerRefused, SetupFailed
 from drivetrain.platform.key import Scope
@@ -425,6 +425,21 @@ def test_a_deploy_that_fails_leaves_the_old_one_serving(bench):
         assert view.submission.revision == first.id
         failed = it.platform.revisions(ROOT, ECHO)[0]
         assert (failed.state.value, failed.failure) == ("failed", "out of memory")
+
+    bench(test)
+
+
+def test_an_upload_that_failed_is_tried_again_as_the_same_revision(bench):
+    async def test(it):
+        it.fleet.setup_failure = "no weights"
+        with pytest.raises(SetupFailed):
+            await it.deploy()
+        it.fleet.setup_failure = ""
+        order = DeployOrder(app=ECHO)
+        *_, deployed = [event async for event in it.platform.deploy(ROOT, order, chunks(packed_project()))]
+        assert (deployed.is_new, deployed.revision.number) == (True, 1)
+        *_, again = [event async for event in it.platform.deploy(ROOT, order, chunks(packed_project()))]
+        assert (again.is_new, again.revision) == (False, deployed.revision)
 
     bench(test)
 
