@@ -138,8 +138,9 @@ def _render_output(prediction: Prediction, files: DataUrls) -> Any:
 
 
 def _data_url(file: OutputFile) -> msgspec.Raw:
-    # msgspec encodes bytes as base64 in quotes, more than twice as fast as the standard library.
-    return msgspec.Raw(b'"%s%s' % (_data_url_head(file), _encode(file.path.read_bytes())[1:]))
+    import pybase64  # takes longer to import than a small server may take to start
+
+    return msgspec.Raw(b'"%s%s"' % (_data_url_head(file), pybase64.b64encode(file.path.read_bytes())))
 
 
 def _data_url_head(file: OutputFile) -> bytes:
@@ -151,7 +152,9 @@ def _encoded_length(file: OutputFile) -> int:
 
 
 def _encoded_pieces(content: BinaryIO) -> list[bytes]:
-    return [_encode(data)[1:-1] for _ in range(_PIECES) if (data := content.read(_PIECE_BYTES))]
+    import pybase64
+
+    return [pybase64.b64encode(data) for _ in range(_PIECES) if (data := content.read(_PIECE_BYTES))]
 
 
 def _render_time(at: datetime | None) -> msgspec.Raw | None:
