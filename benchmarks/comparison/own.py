@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import slow_clients
 from load import Load, wrk
-from running import running
+from running import Server, running
 from scenarios import Figures, Pace
 from systems import DRIVETRAIN, System, drivetrain_command
 
@@ -50,18 +50,28 @@ def _batches(pace: Pace) -> Figures:
 
 
 def _slow_clients(pace: Pace) -> Figures:
-    with running(DRIVETRAIN, "trivial", 512) as server:
+    with running(DRIVETRAIN, "trivial", 512) as server, running(DRIVETRAIN, "trivial", 64) as another:
         wrk(server.port, server.request, clients=4, seconds=pace.warm_up)
         alone = wrk(server.port, server.request, clients=4, seconds=pace.seconds)
-        stop = threading.Event()
-        others = threading.Thread(target=slow_clients.disturb, args=(server.port, stop))
-        others.start()
-        try:
-            beside = wrk(server.port, server.request, clients=4, seconds=pace.seconds)
-        finally:
-            stop.set()
-            others.join()
-    return {"p99 alone ms": alone.p99, "p99 beside them ms": beside.p99, "failed": alone.failed + beside.failed}
+        beside = _disturbed(server, server.port, pace)
+        elsewhere = _disturbed(server, another.port, pace)
+    return {
+        "p99 alone ms": alone.p99,
+        "p99 beside them ms": beside.p99,
+        "p99 while they ask another server ms": elsewhere.p99,  # what they take of the machine, not of the server
+        "failed": alone.failed + beside.failed + elsewhere.failed,
+    }
+
+
+def _disturbed(server: Server, disturbed_port: int, pace: Pace) -> Load:
+    stop = threading.Event()
+    others = threading.Thread(target=slow_clients.disturb, args=(disturbed_port, stop))
+    others.start()
+    try:
+        return wrk(server.port, server.request, clients=4, seconds=pace.seconds)
+    finally:
+        stop.set()
+        others.join()
 
 
 def _run(system: System, model: str, clients: int, pace: Pace) -> Load:

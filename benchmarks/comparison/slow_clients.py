@@ -16,7 +16,13 @@ _IDLE_READERS = 10
 
 def disturb(port: int, stop: threading.Event) -> None:
     """Disturb a server until told to stop."""
-    asyncio.run(_disturb(port, stop))
+    import uvloop
+
+    loop = uvloop.new_event_loop()  # it shares the cores with those whom it disturbs, and should take little of them
+    try:
+        loop.run_until_complete(_disturb(port, stop))
+    finally:
+        loop.close()
 
 
 async def _disturb(port: int, stop: threading.Event) -> None:
@@ -31,20 +37,22 @@ async def _disturb(port: int, stop: threading.Event) -> None:
 
 async def _send_crumbs(port: int) -> None:
     request = _request("x" * 10_000)
+    crumbs = [request[start : start + 100] for start in range(0, len(request), 100)]
     while True:
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             with contextlib.closing(writer):
-                for start in range(0, len(request), 100):
-                    writer.write(request[start : start + 100])
+                for crumb in crumbs:
+                    writer.write(crumb)
                     await asyncio.sleep(0.05)
 
 
 async def _never_read(port: int) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    request = _request("x" * 1000)
     with contextlib.closing(writer):
         while True:
-            writer.write(_request("x" * 1000))
+            writer.write(request)
             await asyncio.sleep(0.1)
 
 
