@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
+from msgspec.structs import asdict
 
 from drivetrain import __version__
 from drivetrain.cli.opening import Opening, open_project
@@ -91,10 +92,10 @@ def _dockerfile(opening: Opening) -> str:
 
 
 def _project(opening: Opening) -> dict[str, Any]:
-    fields = asdict(opening.project)
+    fields: dict[str, Any] = _plain(opening.project)
     fields["environment"]["variables"] = sorted(opening.project.environment.variables)  # some are secrets
     fields["variables"] = sorted(opening.variables)
-    return {name: _plain(value) for name, value in fields.items()}
+    return fields
 
 
 def _environment(opening: Opening) -> dict[str, Any]:
@@ -134,7 +135,9 @@ def _signature(opening: Opening, mode: Mode) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A JSON value of what dataclasses are made of."""
+    """A JSON value of what a project is made of."""
+    if isinstance(value, msgspec.Struct):
+        value = asdict(value)
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

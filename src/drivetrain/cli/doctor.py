@@ -6,11 +6,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.finding import Severity

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.errors import Misuse
@@ -15,8 +15,7 @@ from drivetrain.model.errors import Misuse
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageFlags:
+class ImageFlags(msgspec.Struct, frozen=True, kw_only=True):
     """The options that only an image gives a meaning to.
 
     Attributes:

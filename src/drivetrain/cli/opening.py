@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from drivetrain.cli.options import parse_variables
 from drivetrain.cli.terminal import Terminal
@@ -15,8 +16,7 @@ from drivetrain.serving.launch import WorkerCommand, entry_point_of
 from drivetrain.settings import Settings, read_settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """A project found, and how the user wants it run.
 
     Attributes:

@@ -6,10 +6,11 @@ What drives a worker is imported only once the worker has been started, so that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from drivetrain.cli.opening import Opening
 from drivetrain.cli.terminal import Terminal
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from drivetrain.model.signature import Signature
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What the user asked for.
 
     Attributes:

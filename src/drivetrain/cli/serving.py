@@ -8,9 +8,11 @@ import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from drivetrain.cli.summary_log import SummaryLog
 from drivetrain.cli.terminal import Terminal
@@ -42,8 +44,7 @@ _LAST_ANSWERS_SECONDS = 5.0
 _SOURCE_SUFFIXES = {".py", ".yaml", ".yml", ".json", ".toml", ".txt"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServeOptions:
+class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to serve.
 
     Attributes:

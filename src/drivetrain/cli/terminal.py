@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TextIO
+
+import msgspec
 
 from drivetrain.model.errors import DrivetrainError, ProjectError
 from drivetrain.model.finding import Finding, Severity
@@ -16,8 +17,7 @@ _RED, _GREEN, _YELLOW, _CYAN, _DIM, _BOLD = "31", "32", "33", "36", "2", "1"
 _VERDICTS = {"ok": _GREEN, "note": _CYAN, "warning": _YELLOW, "error": _RED, "skipped": _DIM}
 
 
-@dataclass(frozen=True)
-class Terminal:
+class Terminal(msgspec.Struct, frozen=True):
     """Where messages go.
 
     Attributes:

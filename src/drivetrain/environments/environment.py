@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, kw_only=True)
-class Environment:
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """An interpreter with the packages a project needs.
 
     Attributes:

@@ -9,8 +9,10 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import asdict, replace
 
 from drivetrain.environments.environment import Environment
 from drivetrain.model.project import Mode, Project
@@ -24,8 +26,7 @@ _KEPT_SECONDS = 60 * 24 * 3600
 Journal = Sequence[Sequence[str | None]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImportRecord:
+class ImportRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a project imported until it was ready.
 
     Attributes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 #: What sources are called, configs of all sorts among them.
 _SUFFIXES = (".py", ".yaml", ".yml", ".toml", ".json", ".cfg", ".ini")
@@ -27,8 +28,7 @@ _LARGEST_SOURCE = 1024 * 1024
 _MOST_FILES = 20_000
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True):
     changed_at: int
     size: int
     digest: str

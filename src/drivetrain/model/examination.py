@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, TypeAlias
+
+import msgspec
 
 from drivetrain.model.json_value import Pointer
 from drivetrain.model.signature import Kind
 
 
-@dataclass(frozen=True, kw_only=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Why one value does not fit.
 
     Attributes:
@@ -31,8 +31,7 @@ class Problem:
         return f"'{write_location(self.location)}': {self.message}"
 
 
-@dataclass(frozen=True)
-class LocalFile:
+class LocalFile(msgspec.Struct, frozen=True):
     """Stands among values for a file of this machine that the asker named as one, where a string would be ambiguous."""
 
     path: str
@@ -41,8 +40,7 @@ class LocalFile:
         return f"the file '{PurePath(self.path).name}'"  # where it lies is nobody's business
 
 
-@dataclass(frozen=True, kw_only=True)
-class FilePlace:
+class FilePlace(msgspec.Struct, frozen=True, kw_only=True):
     """A place in checked inputs where the model expects a file.
 
     Attributes:
@@ -61,8 +59,7 @@ class FilePlace:
         return write_location(self.pointer)
 
 
-@dataclass
-class Examination:
+class Examination(msgspec.Struct):
     """What has been seen while checking one set of inputs. Owned by the checker for the length of one check.
 
     Attributes:
@@ -70,9 +67,9 @@ class Examination:
     """
 
     local_files: bool = False
-    problems: list[Problem] = field(default_factory=list)
-    files: list[FilePlace] = field(default_factory=list)
-    secrets: list[Pointer] = field(default_factory=list)
+    problems: list[Problem] = []
+    files: list[FilePlace] = []
+    secrets: list[Pointer] = []
 
     def refuse(self, location: Pointer, type_: str, message: str) -> None:
         """Write a problem down."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
+
+import msgspec
 
 from drivetrain.model.errors import BadRequest
 from drivetrain.model.examination import Examination, FilePlace, LocalFile, Problem
@@ -45,8 +46,7 @@ class InvalidInputs(BadRequest):
         self.problems = tuple(problems)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckedInputs:
+class CheckedInputs(msgspec.Struct, frozen=True, kw_only=True):
     """Inputs that fit.
 
     Attributes:

@@ -13,11 +13,12 @@ for a slot and fetching its files produce log lines too). After ``Completed`` no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any, NewType, TypeAlias
+
+import msgspec
 
 from drivetrain.model.errors import InternalError
 from drivetrain.model.project import Mode
@@ -58,8 +59,7 @@ class MetricMode(str, Enum):
     APPEND = "append"
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutputFile:
+class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file inside an output value.
 
     Attributes:
@@ -73,38 +73,33 @@ class OutputFile:
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutputValue:
+class OutputValue(msgspec.Struct, frozen=True, kw_only=True):
     """What a model returned or yielded: a JSON value, and the files it refers to."""
 
     value: Any
     files: tuple[OutputFile, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Started:
+class Started(msgspec.Struct, frozen=True, kw_only=True):
     """A worker began to run the prediction."""
 
     at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, kw_only=True):
     """The model yielded one item of an iterator, or returned its only result."""
 
     output: OutputValue
 
 
-@dataclass(frozen=True, kw_only=True)
-class Log:
+class Log(msgspec.Struct, frozen=True, kw_only=True):
     """The model wrote to a standard stream. ``data`` keeps carriage returns and missing line ends."""
 
     source: Source
     data: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metric:
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """The model recorded a metric. The name is dotted; ``None`` with ``REPLACE`` deletes it."""
 
     name: str
@@ -112,8 +107,7 @@ class Metric:
     mode: MetricMode = MetricMode.REPLACE
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a prediction failed.
 
     Attributes:
@@ -127,8 +121,7 @@ class Failure:
     worker_lost: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
     """The prediction ended. ``failure`` is set exactly when the status is ``FAILED``."""
 
     status: Status
@@ -153,8 +146,7 @@ TRANSITIONS: Mapping[Status, Mapping[type[Event], Status | None]] = {
 }
 
 
-@dataclass(kw_only=True)
-class Prediction:
+class Prediction(msgspec.Struct, kw_only=True):
     """One run of a model: what was asked, and everything that has happened since.
 
     Owned by whoever runs it; views only read.
@@ -173,15 +165,15 @@ class Prediction:
     created_at: datetime
     mode: Mode = Mode.PREDICT
     streams: bool = False
-    context: Mapping[str, str] = field(default_factory=dict)
-    status: Status = field(default=Status.STARTING, init=False)
-    started_at: datetime | None = field(default=None, init=False)
-    completed_at: datetime | None = field(default=None, init=False)
-    outputs: list[OutputValue] = field(default_factory=list, init=False)
-    failure: Failure | None = field(default=None, init=False)
-    metrics: dict[str, Any] = field(default_factory=dict, init=False)
-    event_count: int = field(default=0, init=False)
-    _logs: list[str] = field(default_factory=list, init=False, repr=False)
+    context: Mapping[str, str] = {}
+    status: Status = Status.STARTING
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    outputs: list[OutputValue] = []
+    failure: Failure | None = None
+    metrics: dict[str, Any] = {}
+    event_count: int = 0
+    _logs: list[str] = []
 
     def apply(self, event: Event) -> None:
         """Fold the next event in.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
+
+import msgspec
 
 
 class Mode(Enum):
@@ -16,8 +17,7 @@ class Mode(Enum):
     TRAIN = "train"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """Where an entry point is: ``file.py:Name``."""
 
     file: str
@@ -27,8 +27,7 @@ class Reference:
         return f"{self.file}:{self.name}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildCommand:
+class BuildCommand(msgspec.Struct, frozen=True, kw_only=True):
     """A shell command that an image build runs after the Python packages are in.
 
     Attributes:
@@ -40,8 +39,7 @@ class BuildCommand:
     secret_mounts: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentSpec:
+class EnvironmentSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a project asks of its environment.
 
     Attributes:
@@ -67,11 +65,10 @@ class EnvironmentSpec:
     base: str | None = None
     system_packages: tuple[str, ...] = ()
     commands: tuple[BuildCommand, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightSource:
+class WeightSource(msgspec.Struct, frozen=True, kw_only=True):
     """Where a managed weight comes from, and which of its files are wanted."""
 
     uri: str
@@ -79,8 +76,7 @@ class WeightSource:
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Weight:
+class Weight(msgspec.Struct, frozen=True, kw_only=True):
     """A managed weight: a named set of files that must stand at ``target`` when the model starts."""
 
     name: str
@@ -88,8 +84,7 @@ class Weight:
     sources: tuple[WeightSource, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatchPolicy:
+class BatchPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """When predictions that wait are run together.
 
     Attributes:
@@ -101,8 +96,7 @@ class BatchPolicy:
     max_wait: timedelta = timedelta(milliseconds=5)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Project:
+class Project(msgspec.Struct, frozen=True, kw_only=True):
     """A directory that holds a model someone wrote.
 
     Attributes:

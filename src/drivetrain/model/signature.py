@@ -8,9 +8,10 @@ author's code; it is plain JSON, and a ``kind`` says which member of the union a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from drivetrain.model.errors import InternalError
 
@@ -34,59 +35,51 @@ FILE_KINDS: Final = frozenset({Kind.PATH, Kind.FILE})
 SECRET_KINDS: Final = frozenset({Kind.SECRET})
 
 
-@dataclass(frozen=True)
-class Plain:
+class Plain(msgspec.Struct, frozen=True):
     """A type without parts. ``OBJECT`` is a mapping of any shape, ``ANY`` takes every JSON value."""
 
     kind: Kind
 
 
-@dataclass(frozen=True)
-class ListOf:
+class ListOf(msgspec.Struct, frozen=True):
     """A list of items of one type."""
 
     items: Type
 
 
-@dataclass(frozen=True)
-class DictOf:
+class DictOf(msgspec.Struct, frozen=True):
     """A mapping from strings to values of one type."""
 
     values: Type
 
 
-@dataclass(frozen=True)
-class OptionalOf:
+class OptionalOf(msgspec.Struct, frozen=True):
     """A type or null. Never inside a ``UnionOf``."""
 
     of: Type
 
 
-@dataclass(frozen=True)
-class UnionOf:
+class UnionOf(msgspec.Struct, frozen=True):
     """One of several types, none of them null."""
 
     members: tuple[Type, ...]
 
 
-@dataclass(frozen=True)
-class EnumOf:
+class EnumOf(msgspec.Struct, frozen=True):
     """One of several values: an ``Enum`` subclass called ``name``, or a ``Literal``, whose name is empty."""
 
     name: str
     values: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class ModelOf:
+class ModelOf(msgspec.Struct, frozen=True):
     """A mapping with known fields: a data class, a ``TypedDict`` or a ``BaseModel``."""
 
     name: str
     fields: tuple[Field, ...]
 
 
-@dataclass(frozen=True)
-class IteratorOf:
+class IteratorOf(msgspec.Struct, frozen=True):
     """Items that come one by one; only ever the type of an output. ``concatenate``: they are pieces of one text."""
 
     items: Type
@@ -107,8 +100,7 @@ FILE: Final = Plain(Kind.FILE)
 SECRET: Final = Plain(Kind.SECRET)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Field:
+class Field(msgspec.Struct, frozen=True, kw_only=True):
     """One input, or one field of a model.
 
     Attributes:
@@ -133,8 +125,7 @@ class Field:
     accept: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """What an entry point takes and gives.
 
     Attributes:

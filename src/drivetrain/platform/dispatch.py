@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
@@ -330,7 +330,7 @@ class Dispatcher:
                 if room < 0:
                     await runner.cancel(submission.id)
                     return self._failed(f"It put out more than {self._options.prediction_bytes} bytes of output and logs.")
-                live.apply(replace(event, output=_inward(gate.inward, event)) if isinstance(event, Output) else event)
+                live.apply(Output(output=_inward(gate.inward, event)) if isinstance(event, Output) else event)
             raise RunnerLost("the runner broke off")
         assert scope.cancel_called
         raise _TookTooLong

@@ -8,10 +8,11 @@ import binascii
 import shutil
 import urllib.parse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from drivetrain.model.errors import BadRequest, OutsideFailed
 from drivetrain.model.examination import write_location
@@ -30,8 +31,7 @@ _CONCURRENT_DOWNLOADS = 8
 _NAME_BYTES = 200
 
 
-@dataclass(frozen=True, kw_only=True)
-class InputFileLimits:
+class InputFileLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a download may cost.
 
     Attributes:
@@ -44,7 +44,7 @@ class InputFileLimits:
     size: int = 16 * 1024**3
     time: timedelta = timedelta(minutes=30)
     redirects: int = 10
-    reach: Reach = field(default_factory=Reach)
+    reach: Reach = msgspec.field(default_factory=Reach)
 
 
 class InputFiles:

@@ -10,9 +10,10 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from drivetrain.environments.environment import Environment
 from drivetrain.model.errors import OutsideFailed, ProjectError
@@ -24,8 +25,7 @@ FAMILY_VARIABLE = "DRIVETRAIN_WORKER"
 _LOG_PIPE_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerCommand:
+class WorkerCommand(msgspec.Struct, frozen=True, kw_only=True):
     """Everything it takes to start workers of one project.
 
     Attributes:
@@ -40,7 +40,7 @@ class WorkerCommand:
     environment: Environment
     environ: Mapping[str, str]
     mode: Mode = Mode.PREDICT
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = {}
 
 
 class WorkerHandle(Protocol):
@@ -58,8 +58,7 @@ class WorkerHandle(Protocol):
         """Block until it has ended."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LaunchedWorker:
+class LaunchedWorker(msgspec.Struct, frozen=True, kw_only=True):
     """A worker process just started, and the server's ends of its connections.
 
     Attributes:
@@ -104,8 +103,7 @@ def _launch(command: WorkerCommand) -> LaunchedWorker:
         return LaunchedWorker(process=process, connection=ends.connection, log=ends.log, family=family)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Connections:
+class Connections(msgspec.Struct, frozen=True, kw_only=True):
     """Both ends of what connects a worker (or a template) with the server.
 
     Attributes:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 from drivetrain.model.errors import BadRequest
 
@@ -42,8 +43,7 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reach:
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a server talks to by itself.
 
     Attributes:

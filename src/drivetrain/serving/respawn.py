@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
+
+import msgspec
 
 #: The first successor comes at once: most crashes are of one input, and the next request is waiting.
 _DELAYS = tuple(timedelta(seconds=seconds) for seconds in (0, 0.5, 1, 2, 5, 10, 30))
@@ -17,8 +18,7 @@ _MEMORY = timedelta(minutes=5)
 _SETUP_ATTEMPTS = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Death:
+class Death(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's unplanned end.
 
     Attributes:
@@ -32,15 +32,13 @@ class Death:
     was_useful: bool = False
 
 
-@dataclass(frozen=True)
-class Respawn:
+class Respawn(msgspec.Struct, frozen=True):
     """Start a successor after ``delay``."""
 
     delay: timedelta
 
 
-@dataclass(frozen=True)
-class GiveUp:
+class GiveUp(msgspec.Struct, frozen=True):
     """Start none; what is wrong does not mend itself."""
 
 

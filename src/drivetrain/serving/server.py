@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from drivetrain.model.errors import BadRequest, DrivetrainError, OutsideFailed
 from drivetrain.model.inputs import CheckedInputs, InputChecker, replace_places
@@ -40,8 +41,7 @@ class AtCapacity(OutsideFailed):
     code = "at_capacity"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictionRequest:
+class PredictionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asks to have run.
 
     Attributes:
@@ -54,13 +54,12 @@ class PredictionRequest:
 
     id: str
     input: Mapping[str, Any]
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, str] = {}
     created_at: datetime | None = None
     local_files: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServerOptions:
+class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to serve.
 
     Attributes:

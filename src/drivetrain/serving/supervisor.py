@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from drivetrain.model.errors import BadRequest, DrivetrainError
 from drivetrain.model.prediction import Failure, Log, Source, Status
@@ -41,8 +43,7 @@ class ModelState(Enum):
     STOPPED = "stopped"
 
 
-@dataclass(kw_only=True)
-class SetupRecord:
+class SetupRecord(msgspec.Struct, kw_only=True):
     """What is known of the latest set-up.
 
     Attributes:
@@ -58,8 +59,7 @@ class SetupRecord:
     logs: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SupervisorOptions:
+class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to supervise.
 
     Attributes:
@@ -81,8 +81,7 @@ class SupervisorOptions:
     devices: tuple[str, ...] = ()
 
 
-@dataclass(kw_only=True)
-class SupervisorHooks:
+class SupervisorHooks(msgspec.Struct, kw_only=True):
     """What the owner of a supervisor wants to be told. Called in the event loop.
 
     Attributes:
@@ -93,10 +92,10 @@ class SupervisorHooks:
         defunct: Called when no worker is left and none will be started.
     """
 
-    approve: Callable[[Signature], None] = field(default=lambda _signature: None)
-    log: Callable[[Log], None] = field(default=lambda _log: None)
-    settled: Callable[[], None] = field(default=lambda: None)
-    defunct: Callable[[], None] = field(default=lambda: None)
+    approve: Callable[[Signature], None] = lambda _signature: None
+    log: Callable[[Log], None] = lambda _log: None
+    settled: Callable[[], None] = lambda: None
+    defunct: Callable[[], None] = lambda: None
 
 
 class ForkSource(Protocol):

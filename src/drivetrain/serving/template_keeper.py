@@ -13,9 +13,10 @@ import json
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from drivetrain.model.prediction import Log
 from drivetrain.serving.frames import Imported

@@ -5,8 +5,9 @@ Each worker reports what it imported until it was ready; that is kept from one s
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from drivetrain.environments.template import ImportRecord, TemplateNotes
 from drivetrain.environments.template_sources import Sources

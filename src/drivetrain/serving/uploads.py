@@ -11,10 +11,12 @@ import string
 import urllib.parse
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from drivetrain.model.errors import DrivetrainError, OutsideFailed
 from drivetrain.model.json_value import put_in
@@ -32,8 +34,7 @@ _WORTH_RETRYING = frozenset({408, 429, 500, 502, 503, 504})
 _CHUNK_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Where files go.
 
     Attributes:

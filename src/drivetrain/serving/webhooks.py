@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -43,8 +42,7 @@ class WebhookEvent(str, Enum):
 ALL_EVENTS = frozenset(WebhookEvent)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Webhook:
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """Where a prediction's notifications go.
 
     Attributes:
@@ -55,11 +53,10 @@ class Webhook:
 
     url: str
     events: frozenset[WebhookEvent] = ALL_EVENTS
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class WebhookOptions:
+class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to notify.
 
     Attributes:

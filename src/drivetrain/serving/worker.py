@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from drivetrain.model.prediction import (
     Completed,
@@ -94,8 +95,7 @@ class WorkerOwner(Protocol):
         """The process is gone. Its predictions have been failed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerLimits:
+class WorkerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker and its predictions may take; ``None`` is as much as they like.
 
     Attributes:

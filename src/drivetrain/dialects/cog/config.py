@@ -7,9 +7,11 @@ are warned of, as the older versions refused them and the newer ones silently pa
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from drivetrain.dialects.cog import build_section
 from drivetrain.dialects.cog.environment_variables import read_variables
@@ -38,8 +40,7 @@ _BASE_IMAGE = re.compile(
 _REPOSITORY = re.compile(r"[^\s/:@]+(?::[0-9]+)?(?:/[^\s/:@]+)+")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a config file.
 
     Attributes:

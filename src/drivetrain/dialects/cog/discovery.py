@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
+
+import msgspec
 
 from drivetrain.dialects.cog.findings import Findings
 from drivetrain.dialects.cog.text_file import exists, read_text
@@ -22,8 +23,7 @@ _MISSPELT = ("cog.yml", "Cog.yaml", "cog.yaml.txt")
 _PREDICTORS = ("predict.py", "run.py", "predictor.py")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadedProject:
+class LoadedProject(msgspec.Struct, frozen=True, kw_only=True):
     """A project without errors, and what its author should be told all the same."""
 
     project: Project

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from drivetrain import __version__
 from drivetrain.dialects.cog.openapi import openapi_document
@@ -45,8 +46,7 @@ Page: TypeAlias = Callable[[Exchange], Work]
 _RUN_PATH = re.compile(r"/(?P<collection>predictions|trainings)/(?P<id>[^/]+)(?P<cancel>/cancel)?")
 
 
-@dataclass(frozen=True, kw_only=True)
-class HttpOptions:
+class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to speak HTTP.
 
     Attributes:

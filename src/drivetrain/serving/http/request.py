@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from drivetrain.serving.http.exchange import Exchange, HttpError
 from drivetrain.serving.server import PredictionRequest
@@ -42,8 +43,7 @@ class _Ids:
 _ids = _Ids()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """How the client wants the answer.
 
     Attributes:
@@ -57,8 +57,7 @@ class Delivery:
     is_minimal: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParsedRequest:
+class ParsedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request to run something.
 
     Attributes:

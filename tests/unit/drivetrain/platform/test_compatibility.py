@@ -1,8 +1,7 @@
 """What clients would notice between two revisions, on the documents that are really served."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from drivetrain.dialects.cog.openapi import openapi_document
 from drivetrain.model.signature import (

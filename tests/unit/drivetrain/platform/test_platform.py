@@ -456,7 +456,7 @@ def test_recreate_ends_the_old_runners_first(bench):
 
 
 def test_a_strict_deploy_refuses_what_breaks_clients(bench):
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     async def test(it):
         first = await it.deploy()
