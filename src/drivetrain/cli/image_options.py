@@ -50,6 +50,7 @@ def transfers(settings: Settings, *, insecure: bool = False, watcher: Watcher | 
         connections=max(1, _number(environ.get("COG_PUSH_CONCURRENCY"), default.connections)),
         chunk_bytes=max(1, _number(environ.get("COG_PUSH_DEFAULT_CHUNK_SIZE"), default.chunk_bytes)),
         monolithic_bytes=_number(environ.get("COG_PUSH_MULTIPART_THRESHOLD"), default.monolithic_bytes),
+        environ=environ,
     )
     return Transfers(
         store=image_store(settings), credentials=CredentialStore(environ), options=options, watcher=watcher or Unwatched()

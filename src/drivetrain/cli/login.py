@@ -36,8 +36,9 @@ def command(terminal: Terminal, registry: str, username: str | None, from_stdin:
     """
     reference = parse_reference(f"{registry.removeprefix('https://').removeprefix('http://').rstrip('/')}/library/any")
     credentials = _ask(username, from_stdin=from_stdin)
-    store = CredentialStore(read_settings(os.environ).environ)
-    with Registry(reference, _Given(credentials), RegistryOptions(insecure=insecure)) as client:
+    environ = read_settings(os.environ).environ
+    store = CredentialStore(environ)
+    with Registry(reference, _Given(credentials), RegistryOptions(insecure=insecure, environ=environ)) as client:
         try:
             client.check()
         except AccessDenied as error:

@@ -6,17 +6,19 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
-
-import httpx
+from http import HTTPStatus
+from urllib.parse import urlencode, urlsplit
 
 from drivetrain.images.errors import AccessDenied
+from drivetrain.images.registry.connection import Connections, Request, Response
 from drivetrain.images.registry.credentials import Credentials
 from drivetrain.images.registry.retry import Passing, is_passing
 from drivetrain.model.errors import OutsideFailed
 
 _PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 _CLIENT = "drivetrain"
+_HEADERS = {"User-Agent": _CLIENT}
+_LARGEST_TOKEN = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +49,13 @@ class Authenticator:
     Args:
         registry: The host, for messages.
         credentials: The user; ``None`` for nobody.
-        client: Asks for tokens.
+        connections: Ask for tokens.
     """
 
-    def __init__(self, registry: str, credentials: Credentials | None, client: httpx.Client) -> None:
+    def __init__(self, registry: str, credentials: Credentials | None, connections: Connections) -> None:
         self._registry = registry
         self._credentials = credentials
-        self._client = client
+        self._connections = connections
         self._headers: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -61,7 +63,7 @@ class Authenticator:
         """The header that was last right for a scope; before the first challenge there is none."""
         return self._headers.get(scope)
 
-    def answer(self, response: httpx.Response, scope: str, tried: str | None) -> str | None:
+    def answer(self, response: Response, scope: str, tried: str | None) -> str | None:
         """A new header after a 401; ``None`` if there is nothing more to try.
 
         Args:
@@ -72,7 +74,7 @@ class Authenticator:
         Raises:
             AccessDenied: The token service refuses these credentials.
         """
-        challenges = (parse_challenge(header) for header in response.headers.get_list("www-authenticate"))
+        challenges = (parse_challenge(header) for header in response.all("www-authenticate"))
         challenge = next((one for one in challenges if one is not None), None)
         if challenge is None:
             return None
@@ -95,21 +97,21 @@ class Authenticator:
         if urlsplit(realm).scheme not in ("http", "https"):
             raise OutsideFailed(f"the registry '{self._registry}' names no token service that can be asked: '{realm[:100]}'")
         response = self._ask(realm, challenge.parameters.get("service", ""), challenge.parameters.get("scope") or scope)
-        if response.status_code in (400, 401, 403):
+        if response.status in (400, 401, 403):
             raise self._denied(response)
-        if is_passing(response.status_code):
-            raise Passing(f"its token service answered {response.status_code}", response.headers)
+        if is_passing(response.status):
+            raise Passing(f"its token service answered {response.status}", response.headers)
         try:
             document = response.json()
             token = document.get("token") or document.get("access_token")
         except (ValueError, AttributeError):
             token = None
-        if response.status_code != httpx.codes.OK or not isinstance(token, str):
-            raise OutsideFailed(f"the token service of '{self._registry}' answered {response.status_code} without a token")
+        if response.status != HTTPStatus.OK or not isinstance(token, str):
+            raise OutsideFailed(f"the token service of '{self._registry}' answered {response.status} without a token")
         header = f"Bearer {token}"
         return header if header != tried else None
 
-    def _ask(self, realm: str, service: str, scope: str) -> httpx.Response:
+    def _ask(self, realm: str, service: str, scope: str) -> Response:
         scopes = scope.split(" ") if scope else []
         if self._credentials is not None and self._credentials.is_identity_token:
             form = {
@@ -119,14 +121,22 @@ class Authenticator:
                 "scope": scope,
                 "client_id": _CLIENT,
             }
-            return self._client.post(realm, data=form)
+            content = urlencode(form).encode()
+            headers = {**_HEADERS, "Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(content))}
+            return self._loaded(Request(method="POST", url=realm, headers=headers, body=lambda: iter((content,))))
         pairs = [("service", service)] if service else []
         pairs += [("scope", one) for one in scopes]
-        headers = {"Authorization": self._credentials.basic} if self._credentials is not None else {}
-        return self._client.get(realm, params=[*httpx.URL(realm).params.multi_items(), *pairs], headers=headers)
+        url = f"{realm}{'&' if urlsplit(realm).query else '?'}{urlencode(pairs)}" if pairs else realm
+        headers = {**_HEADERS, "Authorization": self._credentials.basic} if self._credentials is not None else _HEADERS
+        return self._loaded(Request(method="GET", url=url, headers=headers))
 
-    def _denied(self, response: httpx.Response) -> AccessDenied:
+    def _loaded(self, request: Request) -> Response:
+        with self._connections.send(request) as response:
+            response.load(_LARGEST_TOKEN)
+            return response
+
+    def _denied(self, response: Response) -> AccessDenied:
         who = f"the user '{self._credentials.username}'" if self._credentials is not None else "anonymous users"
         return AccessDenied(
-            f"the registry '{self._registry}' refuses {who} ({response.status_code})", hint=f"drivetrain login {self._registry}"
+            f"the registry '{self._registry}' refuses {who} ({response.status})", hint=f"drivetrain login {self._registry}"
         )

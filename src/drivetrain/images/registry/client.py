@@ -7,14 +7,12 @@ after its digest has been compared.
 from __future__ import annotations
 
 import contextlib
-import functools
-import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
-
-import httpx
+from urllib.parse import urlsplit
 
 from drivetrain.images.descriptor import INDEXES, MANIFESTS, Descriptor
 from drivetrain.images.digest import digest_of
@@ -22,16 +20,19 @@ from drivetrain.images.errors import AccessDenied, Damaged, ImageNotFound
 from drivetrain.images.image import Manifest, read_manifest
 from drivetrain.images.reference import Reference, is_loopback
 from drivetrain.images.registry.authentication import Authenticator
+from drivetrain.images.registry.connection import Body, Connections, Request, Response, joined
 from drivetrain.images.registry.credentials import CredentialStore
 from drivetrain.images.registry.retry import Exhausted, Passing, RetryPolicy, is_passing, retrying
 from drivetrain.model.errors import BadRequest, DrivetrainError, OutsideFailed
 
-#: A manifest is a list of layers. The largest in the wild have some hundred kilobytes.
-_LARGEST_MANIFEST = 8 * 1024 * 1024
+#: What is longest of what is read whole is a manifest, a list of layers. The largest in the wild have some hundred kilobytes.
+_LARGEST_ANSWER = 8 * 1024 * 1024
 
-_TIMEOUT = httpx.Timeout(60.0, connect=15.0)
+_PATIENCE_SECONDS = 60.0
 #: At the end of an upload a registry may have to read all of it again.
-_PATIENT = httpx.Timeout(60.0, connect=15.0, read=900.0)
+_LONG_PATIENCE_SECONDS = 900.0
+#: For a question to this machine itself.
+_SHORT_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class RegistryOptions:
         chunk_bytes: Size of the pieces that large content is sent in.
         monolithic_bytes: Content up to this size is sent in one piece.
         retry: How patient to be.
+        environ: Names proxies, and certificates to trust.
     """
 
     insecure: bool = False
@@ -52,6 +54,7 @@ class RegistryOptions:
     chunk_bytes: int = 96 * 1024 * 1024
     monolithic_bytes: int = 16 * 1024 * 1024
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 class Registry:
@@ -68,20 +71,14 @@ class Registry:
         self.options = options
         self._credentials = credentials
         self._host = reference.host
-        self._client = httpx.Client(
-            timeout=_TIMEOUT,
-            follow_redirects=True,  # to where the content is; httpx does not send our credentials to another host
-            verify=_trust(insecure=options.insecure),
-            limits=httpx.Limits(max_connections=2 * options.connections, max_keepalive_connections=2 * options.connections),
-            headers={"User-Agent": "drivetrain"},
-        )
+        self._connections = Connections(options.environ, insecure=options.insecure)
         self._authenticator: Authenticator | None = None
-        self._base: httpx.URL | None = None
+        self._base: str | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._connections.close()
 
     def __enter__(self) -> Registry:
         return self
@@ -113,7 +110,7 @@ class Registry:
         with self.request("GET", path, scope=pull_scope(reference), headers={"Accept": accept}) as response:
             if not response.is_success:
                 raise self.failure(response, what)
-            content = _read_limited(response, _LARGEST_MANIFEST)
+            content = response.content
             media_type = response.headers.get("content-type", "").partition(";")[0].strip()
         promised = reference.digest or response.headers.get("docker-content-digest")
         if promised and promised != digest_of(content):
@@ -125,7 +122,7 @@ class Registry:
         accept = ", ".join((*INDEXES, *MANIFESTS))
         path = f"/v2/{reference.repository}/manifests/{reference.target}"
         with self.request("HEAD", path, scope=pull_scope(reference), headers={"Accept": accept}) as response:
-            if response.status_code == httpx.codes.NOT_FOUND:
+            if response.status == HTTPStatus.NOT_FOUND:
                 return None
             if not response.is_success:
                 raise self.failure(response, f"the image '{reference}'")
@@ -149,7 +146,7 @@ class Registry:
         """Whether the registry has some content in a repository."""
         path = f"/v2/{reference.repository}/blobs/{descriptor.digest}"
         with self.request("HEAD", path, scope=scope or pull_scope(reference)) as response:
-            if response.status_code == httpx.codes.NOT_FOUND:
+            if response.status == HTTPStatus.NOT_FOUND:
                 return False
             if not response.is_success:
                 raise self.failure(response, f"'{reference.name}'")
@@ -158,13 +155,13 @@ class Registry:
     @contextlib.contextmanager
     def blob(self, reference: Reference, descriptor: Descriptor, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Content from an offset on: where it really begins, and its bytes."""
-        headers = {"Range": f"bytes={offset}-", "Accept-Encoding": "identity"} if offset else {"Accept-Encoding": "identity"}
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
         path = f"/v2/{reference.repository}/blobs/{descriptor.digest}"
-        with self.request("GET", path, scope=pull_scope(reference), headers=headers) as response:
+        with self.request("GET", path, scope=pull_scope(reference), headers=headers, streams=True) as response:
             if not response.is_success:
                 raise self.failure(response, f"the content '{descriptor.digest}' of '{reference.name}'")
-            begins = offset if response.status_code == httpx.codes.PARTIAL_CONTENT else 0
-            yield begins, response.iter_raw(256 * 1024)
+            begins = offset if response.status == HTTPStatus.PARTIAL_CONTENT else 0
+            yield begins, response.blocks(256 * 1024)
 
     @contextlib.contextmanager
     def request(
@@ -174,10 +171,11 @@ class Registry:
         *,
         scope: str,
         headers: Mapping[str, str] | None = None,
-        content: bytes | Callable[[], Iterator[bytes]] | None = None,
+        content: bytes | Body | None = None,
         again: bool = True,
-    ) -> Iterator[httpx.Response]:
-        """Send a request and hand out the answer, of which only the head has been read.
+        streams: bool = False,
+    ) -> Iterator[Response]:
+        """Send a request and hand out the answer.
 
         Args:
             method: The method.
@@ -186,17 +184,22 @@ class Registry:
             headers: Beside those of every request.
             content: The body; a function is called for a new iterator at each attempt.
             again: Whether to try again when something failed that may pass.
+            streams: Whether the body of a successful answer is left to be read; else it has been read whole.
 
         Raises:
             OutsideFailed: The registry cannot be reached, or goes on to fail.
             Passing: It failed, and ``again`` is false.
         """
         send = _Sending(method, path, scope, headers or {}, content)
+
+        def attempt() -> Response:
+            return self._send(send, streams=streams)
+
         if not again:
-            response = self._send(send)
+            response = attempt()
         else:
             try:
-                response = retrying(self.options.retry, lambda: self._send(send))
+                response = retrying(self.options.retry, attempt)
             except Exhausted as error:
                 raise self.unreachable(error) from error
         try:
@@ -212,71 +215,74 @@ class Registry:
             hint="check its name and the network; --insecure takes plain HTTP from hosts other than this one",
         )
 
-    def failure(self, response: httpx.Response, what: str) -> DrivetrainError:
+    def failure(self, response: Response, what: str) -> DrivetrainError:
         """The error for an answer that is no success."""
-        with contextlib.suppress(httpx.HTTPError):
-            response.read()
-        status, said = response.status_code, _said(response)
-        if status == httpx.codes.NOT_FOUND:
+        status, said = response.status, _said(response)
+        if status == HTTPStatus.NOT_FOUND:
             return ImageNotFound(f"{what} is not there{said}", hint=f"the registry is '{self.name}'; check the name and the tag")
-        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return AccessDenied(f"the registry '{self.name}' refuses access to {what}{said}", hint=f"drivetrain login {self.name}")
-        if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return BadRequest(f"the registry '{self.name}' takes no content that large{said}")
         return OutsideFailed(f"the registry '{self.name}' answered {status} about {what}{said}")
 
-    def _send(self, send: _Sending) -> httpx.Response:
+    def _send(self, send: _Sending, *, streams: bool) -> Response:
         base = self._found_base()
         authenticator = self._authenticated()
-        url = base.join(send.path)
-        is_ours = (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
+        url = joined(base, send.path)
+        is_ours = urlsplit(url)[:2] == urlsplit(base)[:2]
         header = authenticator.header(send.scope) if is_ours else None
         for last in (False, False, True):
-            timeout = _PATIENT if send.method == "PUT" else _TIMEOUT
-            headers = send.headers_with(header)
-            request = self._client.build_request(send.method, url, headers=headers, content=send.body(), timeout=timeout)
-            response = self._client.send(request, stream=True)
-            if response.status_code != httpx.codes.UNAUTHORIZED or last or not is_ours:
+            response = self._connections.send(send.request(url, header))
+            try:
+                if not (streams and response.is_success):
+                    response.load(_LARGEST_ANSWER)
+                if is_passing(response.status):
+                    raise Passing(f"it answered {response.status}", response.headers)
+                new = None
+                if response.status == HTTPStatus.UNAUTHORIZED and is_ours and not last:
+                    new = authenticator.answer(response, send.scope, header)
+            except BaseException:
+                response.close()
+                raise
+            if new is None:
                 break
-            with contextlib.closing(response):
-                new = authenticator.answer(response, send.scope, header)
-                if new is None:
-                    response.read()
-                    break
-                header = new
-        if is_passing(response.status_code):
-            with contextlib.closing(response):
-                raise Passing(f"it answered {response.status_code}", dict(response.headers))
+            response.close()
+            header = new
         return response
 
-    def _found_base(self) -> httpx.URL:
+    def _found_base(self) -> str:
         """HTTPS; or plain HTTP, where that leaks nothing or is allowed, and nobody answers with HTTPS."""
         with self._lock:
             if self._base is None:
-                self._base = self._look_for_base()
+                self._base = f"{'http' if self._is_plain() else 'https'}://{self._host}"
             return self._base
 
-    def _look_for_base(self) -> httpx.URL:
-        secure = httpx.URL(f"https://{self._host}")
-        if not (self.options.insecure or is_loopback(self.name)):
-            return secure
+    def _is_plain(self) -> bool:
+        """Whether to speak plain HTTP. Asked without credentials, and of this machine by HTTP first: TLS takes long to set up."""
+        if is_loopback(self.name):
+            try:
+                return self._status_of("http") != HTTPStatus.BAD_REQUEST  # what servers of HTTPS answer, if they do at all
+            except Passing as error:
+                return isinstance(error.__cause__, ConnectionRefusedError)  # nobody is there
+        if not self.options.insecure:
+            return False
         try:
-            self._client.get(secure.join("/v2/"), timeout=5)
-        except httpx.TransportError:
-            return httpx.URL(f"http://{self._host}")
-        return secure
+            self._status_of("https")
+        except Passing:
+            return True
+        return False
+
+    def _status_of(self, scheme: str) -> int:
+        request = Request(method="GET", url=f"{scheme}://{self._host}/v2/", patience_seconds=_SHORT_PATIENCE_SECONDS)
+        with self._connections.send(request) as response:
+            return response.status
 
     def _authenticated(self) -> Authenticator:
         with self._lock:
             if self._authenticator is None:
-                self._authenticator = Authenticator(self.name, self._credentials.find(self.name), self._client)
+                self._authenticator = Authenticator(self.name, self._credentials.find(self.name), self._connections)
             return self._authenticator
-
-
-@functools.cache
-def _trust(*, insecure: bool) -> ssl.SSLContext:
-    """Whom to trust: read once, since it takes longer than a request to a registry near by."""
-    return httpx.create_ssl_context(verify=not insecure)
 
 
 @dataclass(frozen=True)
@@ -285,13 +291,26 @@ class _Sending:
     path: str
     scope: str
     headers: Mapping[str, str]
-    content: bytes | Callable[[], Iterator[bytes]] | None
+    content: bytes | Body | None
 
-    def body(self) -> bytes | Iterator[bytes] | None:
-        return self.content() if callable(self.content) else self.content
+    def request(self, url: str, authorization: str | None) -> Request:
+        headers = {"User-Agent": "drivetrain", **self.headers}
+        content = self.content
+        if isinstance(content, bytes):
+            headers["Content-Length"] = str(len(content))
+        if authorization:
+            headers["Authorization"] = authorization
+        return Request(
+            method=self.method,
+            url=url,
+            headers=headers,
+            body=_once(content) if isinstance(content, bytes) else content,
+            patience_seconds=_LONG_PATIENCE_SECONDS if self.method == "PUT" else _PATIENCE_SECONDS,
+        )
 
-    def headers_with(self, authorization: str | None) -> dict[str, str]:
-        return {**self.headers, **({"Authorization": authorization} if authorization else {})}
+
+def _once(content: bytes) -> Body:
+    return lambda: iter((content,))
 
 
 def pull_scope(reference: Reference) -> str:
@@ -304,18 +323,9 @@ def push_scope(reference: Reference) -> str:
     return f"repository:{reference.repository}:pull,push"
 
 
-def _read_limited(response: httpx.Response, limit: int) -> bytes:
-    content = bytearray()
-    for block in response.iter_bytes():
-        content += block
-        if len(content) > limit:
-            raise Damaged(f"a manifest is larger than {limit // 1024 // 1024} MiB")
-    return bytes(content)
-
-
-def _said(response: httpx.Response) -> str:
+def _said(response: Response) -> str:
     """What a registry says went wrong, in a form of its own."""
-    with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError, httpx.ResponseNotRead):
+    with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError):
         document: Any = response.json()
         first = document["errors"][0]
         return f": {str(first.get('message') or first.get('code'))[:300]}"

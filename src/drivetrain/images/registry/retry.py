@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TypeVar
 
-import httpx
-
 T = TypeVar("T")
 
 #: Statuses that say "not now". 401 is not among them: it is answered with a token.
@@ -86,7 +84,7 @@ def retrying(policy: RetryPolicy, attempt: Callable[[], T], progress: Callable[[
 
     Args:
         policy: How patient to be.
-        attempt: Raises ``Passing``, or a transport error of httpx, where another attempt is worth it.
+        attempt: Raises ``Passing`` where another attempt is worth it.
         progress: How far it has come; attempts that got further than those before are not counted against it.
 
     Raises:
@@ -99,8 +97,6 @@ def retrying(policy: RetryPolicy, attempt: Callable[[], T], progress: Callable[[
             return attempt()
         except Passing as passing:
             why, headers = passing.why, passing.headers
-        except (httpx.TransportError, httpx.StreamError) as error:
-            why, headers = str(error) or type(error).__name__, {}
         if (reached := progress()) > furthest:
             number, furthest = 1, reached
         wait = policy.wait_seconds(number, headers, datetime.now(timezone.utc))

@@ -10,13 +10,14 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-
-import httpx
+from urllib.parse import urlencode, urlsplit
 
 from drivetrain.images.descriptor import Descriptor
 from drivetrain.images.reference import Reference
 from drivetrain.images.registry.client import Registry, push_scope
+from drivetrain.images.registry.connection import Response, joined
 from drivetrain.images.registry.retry import Exhausted, Passing, retrying
 from drivetrain.model.errors import OutsideFailed
 
@@ -119,7 +120,7 @@ class Upload:
         if url is None:
             return None
         with self.registry.request("GET", url, scope=push_scope(self.reference), again=False) as response:
-            if response.status_code != httpx.codes.NO_CONTENT:
+            if response.status != HTTPStatus.NO_CONTENT:
                 self.sessions.set(self._key, None)
                 return None
             return self._session(response, offset=_end(response))
@@ -130,11 +131,11 @@ class Upload:
             path += f"?mount={self.descriptor.digest}&from={mount_from}"
         headers = {"Content-Length": "0"}
         with self.registry.request("POST", path, scope=self._scope(mount_from), headers=headers, again=False) as response:
-            if response.status_code == httpx.codes.CREATED:
+            if response.status == HTTPStatus.CREATED:
                 return None  # mounted: it was there, in the other repository
-            if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN) and mount_from is not None:
+            if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and mount_from is not None:
                 return self._begin(None)  # the other repository may be one that this user must not read
-            if response.status_code != httpx.codes.ACCEPTED:
+            if response.status != HTTPStatus.ACCEPTED:
                 raise self.registry.failure(response, f"'{self.reference.name}'")
             return self._session(response, offset=0)
 
@@ -142,11 +143,11 @@ class Upload:
         own = push_scope(self.reference)
         return f"{own} repository:{mount_from}:pull" if mount_from is not None else own
 
-    def _session(self, response: httpx.Response, *, offset: int) -> _Session:
+    def _session(self, response: Response, *, offset: int) -> _Session:
         location = response.headers.get("location")
         if not location:
             raise OutsideFailed(f"the registry '{self.registry.name}' does not say where to send content to")
-        url = str(response.url.join(location))
+        url = joined(response.url, location)
         self.sessions.set(self._key, url)
         least, most = (int(text) if (text := response.headers.get(name, "")).isdecimal() else 0 for name in (_LEAST, _MOST))
         return _Session(url=url, offset=offset, least=least, most=most)
@@ -176,7 +177,7 @@ class Upload:
             "Content-Length": str(end - begin),
         }
         with self._counted(begin, end) as body, self._sending("PATCH", url, headers, body) as response:
-            if response.status_code in _NO_CHUNKS:
+            if response.status in _NO_CHUNKS:
                 return None
             if not response.is_success:
                 raise self.registry.failure(response, f"'{self.reference.name}'")
@@ -189,13 +190,13 @@ class Upload:
     def _finish(self, url: str, *, begin: int) -> None:
         """The last request, with the rest of the bytes."""
         size = self.descriptor.size
-        target = str(httpx.URL(url).copy_merge_params({"digest": self.descriptor.digest}))
+        target = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode({'digest': self.descriptor.digest})}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size - begin)}
         with self._counted(begin, size) as body, self._sending("PUT", target, headers, body) as response:
             if not response.is_success:
                 self._start_over()
-                if response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE):
-                    raise Passing(f"it has lost an upload ({response.status_code})")
+                if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+                    raise Passing(f"it has lost an upload ({response.status})")
                 raise self.registry.failure(response, f"'{self.reference.name}'")
             body.settle(size - begin)
         self._start_over()
@@ -203,9 +204,7 @@ class Upload:
     def _start_over(self) -> None:
         self.sessions.set(self._key, None)
 
-    def _sending(
-        self, method: str, url: str, headers: dict[str, str], body: _Body
-    ) -> contextlib.AbstractContextManager[httpx.Response]:
+    def _sending(self, method: str, url: str, headers: dict[str, str], body: _Body) -> contextlib.AbstractContextManager[Response]:
         scope = push_scope(self.reference)
         return self.registry.request(method, url, scope=scope, headers=headers, content=body.blocks, again=False)
 
@@ -262,7 +261,7 @@ class _Body:
             self._sent(size)
 
 
-def _end(response: httpx.Response, default: int = 0) -> int:
+def _end(response: Response, default: int = 0) -> int:
     """How many bytes the registry has, by its ``Range`` header, which names the last of them.
 
     An upload without a byte is ``0-0``, as one with a single byte is. Nobody sends single bytes.
