@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from drivetrain.cli.main import ALIASES, COMMANDS, cli
+from drivetrain.cli.command_line import ALIASES, COMMANDS, cli
 from drivetrain.cli.options import CONTAINER_OPTIONS
 from drivetrain.settings import Settings
 

@@ -73,6 +73,8 @@ class _Worker:
         entry_point = self._load(self._channel.receive())
         if entry_point is None:
             return
+        if entry_point.is_async:
+            import drivetrain_worker.asynchronous  # noqa: F401 (used in the end; now, the server is on its way anyway)
         order = self._channel.receive()
         if order["type"] == "stop":
             return

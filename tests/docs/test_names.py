@@ -8,7 +8,7 @@ import click
 import pytest
 import yaml
 
-from drivetrain.cli.main import ALIASES, COMMANDS, cli
+from drivetrain.cli.command_line import ALIASES, COMMANDS, cli
 from drivetrain.dialects.cog.environment_variables import RESERVED_NAMES
 
 LINK = re.compile(r"\]\(([^()\s]+)\)")

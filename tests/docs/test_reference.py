@@ -130,8 +130,12 @@ def test_every_kind_of_input_problem_is_documented(root, pages):
 
 
 def test_exit_statuses_are_documented(root, pages):
-    module = ast.parse((root / "src/drivetrain/cli/main.py").read_text(encoding="utf-8"))
-    statuses = {node.value for node in ast.walk(module) if isinstance(node, ast.Constant) and type(node.value) is int}
+    modules = [
+        ast.parse((root / "src/drivetrain/cli" / name).read_text(encoding="utf-8")) for name in ("main.py", "command_line.py")
+    ]
+    returned = [node.value for module in modules for node in ast.walk(module) if isinstance(node, ast.Return)]
+    values = [node.value for each in returned if each is not None for node in ast.walk(each) if isinstance(node, ast.Constant)]
+    statuses = {value for value in values if type(value) is int}
     rows = re.findall(r"^\| (\d+) \|", pages["docs/reference/errors.md"].section("Exit statuses"), re.MULTILINE)
     assert {0, 1, 2, 130} == set(map(int, rows)) <= statuses
 

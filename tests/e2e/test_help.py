@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from drivetrain import __version__
-from drivetrain.cli.main import COMMANDS
+from drivetrain.cli.command_line import COMMANDS
 
 DRIVETRAIN = Path(sys.executable).parent / "drivetrain"
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"

@@ -18,7 +18,7 @@ from click.core import ParameterSource
 
 from drivetrain.cli.image_options import TransferProgress, host_platform, shown, transfers
 from drivetrain.cli.image_words import ImageFlags
-from drivetrain.cli.options import parse_variables
+from drivetrain.cli.opening import parse_variables
 from drivetrain.cli.outputs import FileNames, Printer, has_files, summarise, write_json, write_result
 from drivetrain.cli.prediction import Inputs, Order
 from drivetrain.cli.progress import progress_on

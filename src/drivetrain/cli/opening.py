@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from drivetrain.cli.options import parse_variables
 from drivetrain.cli.terminal import Terminal
 from drivetrain.dialects.cog.discovery import load_project
+from drivetrain.dialects.cog.kept_reading import KeptReadings
 from drivetrain.environments.environment import Environment
+from drivetrain.model.errors import Misuse
 from drivetrain.model.project import Mode, Project, Reference
 from drivetrain.serving.launch import WorkerCommand, entry_point_of
 from drivetrain.settings import Settings, read_settings
@@ -82,12 +83,28 @@ def open_project(terminal: Terminal, *, config_name: str | None, realisation: st
         ProjectError: There is none, or its config has errors; all of them.
         Misuse: A variable is not ``NAME=VALUE``.
     """
-    loaded = load_project(Path.cwd(), config_name)
+    settings = read_settings(os.environ)
+    loaded = load_project(Path.cwd(), config_name, KeptReadings(settings.cache_directory / "configs"))
     for warning in loaded.warnings:
         terminal.finding(warning)
     return Opening(
         project=loaded.project,
-        settings=read_settings(os.environ),
+        settings=settings,
         realisation=realisation,
         variables=parse_variables(variables),
     )
+
+
+def parse_variables(texts: tuple[str, ...]) -> dict[str, str]:
+    """Turn ``NAME=VALUE`` texts into a mapping.
+
+    Raises:
+        Misuse: One has no ``=`` or no name.
+    """
+    variables = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise Misuse(f"-e takes NAME=VALUE, not '{text}'")
+        variables[name] = value
+    return variables

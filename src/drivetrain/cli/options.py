@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import click
 
 from drivetrain.cli.terminal import Terminal
-from drivetrain.model.errors import Misuse
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -113,18 +112,3 @@ def project_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
-
-
-def parse_variables(texts: tuple[str, ...]) -> dict[str, str]:
-    """Turn ``NAME=VALUE`` texts into a mapping.
-
-    Raises:
-        Misuse: One has no ``=`` or no name.
-    """
-    variables = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise Misuse(f"-e takes NAME=VALUE, not '{text}'")
-        variables[name] = value
-    return variables

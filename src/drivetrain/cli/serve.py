@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from drivetrain.cli.image_words import ImageFlags, image_among, image_options
-from drivetrain.cli.opening import Opening, open_project
 from drivetrain.cli.options import container_options, project_options
+from drivetrain.cli.serve_line import ServeLine
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.project import Mode
-from drivetrain.serving.launch import WorkerCommand, launch
-from drivetrain.serving.template_snapshot import Snapshot, chosen_snapshot
-
-if TYPE_CHECKING:
-    from drivetrain.serving.webhooks import WebhookOptions
 
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
@@ -125,31 +117,13 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.pass_obj
 def command(
     terminal: Terminal,
+    /,
     words: tuple[str, ...],
-    port: int,
-    host: str,
-    workers: int,
-    queue: int,
-    snapshot: str | None,
-    reloads: bool,
-    setup_timeout: float | None,
-    prediction_timeout: float | None,
-    cancel_grace: float,
-    max_predictions: int | None,
-    upload_url: str | None,
-    allow_private: bool,
-    cors_origin: str | None,
-    body_megabytes: int,
-    stream_marked_only: bool,
-    mode: str,
-    ignores_sigterm: bool,
-    threads: int | None,
-    config_name: str | None,
-    variables: tuple[str, ...],
-    realisation: str,
     engine: str,
     gpus: str | None,
     platform: str | None,
+    threads: int | None,
+    **said: Any,
 ) -> int:
     """Serve the project in this directory, or an image, over HTTP.
 
@@ -165,90 +139,6 @@ def command(
         from drivetrain.cli.image_running import serve_image
 
         return serve_image(image, flags, click.get_current_context(), terminal)
-    from drivetrain.serving.http.listening import bind
+    from drivetrain.cli.starting import start
 
-    opening = open_project(terminal, config_name=config_name, realisation=realisation, variables=variables)
-    opening.entry_point(Mode(mode))
-    listener = bind(host, port)  # before anything is made or started: a port in use is found at once
-    with listener:
-        worker_command = opening.command(opening.environment(terminal), Mode(mode))
-        environ = {**opening.settings.environ, **opening.project.environment.variables, **opening.variables}
-        wanted = chosen_snapshot(snapshot, environ, pays=workers > 1 or reloads)
-        records = opening.settings.cache_directory / "imports"
-        # With several workers even the first may need variables of its own, which the supervisor knows.
-        is_alone = workers == 1 and not _has_template(wanted, records, worker_command)
-        launched = launch(worker_command) if is_alone else None  # the model loads while we import the server
-        from drivetrain.cli.serving import ServeOptions, TerminalAudience, serve
-        from drivetrain.serving.devices import available_devices
-        from drivetrain.serving.http.application import HttpOptions
-        from drivetrain.serving.outgoing import Reach
-        from drivetrain.serving.server import ServerOptions
-        from drivetrain.serving.supervisor import SupervisorOptions
-
-        options = ServeOptions(
-            supervisor=SupervisorOptions(
-                workers=workers,
-                concurrency=_concurrency(opening),
-                setup_timeout=_duration(setup_timeout),
-                prediction_timeout=_duration(prediction_timeout),
-                cancel_grace=timedelta(seconds=cancel_grace),
-                predictions_per_worker=max_predictions,
-                devices=available_devices(environ) if workers > 1 else (),
-            ),
-            server=ServerOptions(queue=queue, history=_number(environ, "COG_STREAM_HISTORY_CAPACITY", 1024)),
-            http=HttpOptions(
-                body_limit=body_megabytes * 1024 * 1024,
-                upload_url=upload_url,
-                streams_everything=not stream_marked_only,
-                cors_origin=cors_origin,
-            ),
-            webhooks=_webhook_options(environ),
-            reach=Reach(allow_private=allow_private),
-            reloads=reloads,
-            ignores_sigterm=ignores_sigterm,
-            snapshot=wanted,
-            records=records,
-            traced_as=opening.project.root.name if opening.settings.wants_traces else None,
-        )
-        logs_json = not terminal.is_interactive and environ.get("LOG_FORMAT") != "console"
-        return serve(worker_command, launched, listener, options, terminal, TerminalAudience(terminal, logs_json=logs_json))
-
-
-def _has_template(snapshot: Snapshot, records: Path, command: WorkerCommand) -> bool:
-    """Whether the first worker may come from a template."""
-    if snapshot is not Snapshot.IMPORTS:
-        return snapshot is Snapshot.AFTER_SETUP
-    from drivetrain.environments.template import TemplateNotes
-
-    return TemplateNotes(records, command.project, command.mode, command.environment).read() is not None
-
-
-def _duration(seconds: float | None) -> timedelta | None:
-    return timedelta(seconds=seconds) if seconds is not None else None
-
-
-def _webhook_options(environ: Mapping[str, str]) -> WebhookOptions:
-    from drivetrain.serving.webhooks import WebhookOptions
-
-    seconds = _fraction(environ, "COG_THROTTLE_RESPONSE_INTERVAL", 0.5)
-    return WebhookOptions(interval=timedelta(seconds=seconds), token=environ.get("WEBHOOK_AUTH_TOKEN"))
-
-
-def _number(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name, "")
-    return int(text) if text.isdigit() else default
-
-
-def _fraction(environ: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        return max(0.0, float(environ[name]))
-    except (KeyError, ValueError):
-        return default
-
-
-def _concurrency(opening: Opening) -> int | None:
-    """Cog's order: the variable at run time, then the config; ``None`` leaves it to the code."""
-    text = opening.variables.get("COG_MAX_CONCURRENCY") or opening.settings.environ.get("COG_MAX_CONCURRENCY", "")
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    return opening.project.concurrency
+    return start(ServeLine(**said), terminal)

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from drivetrain.cli.summary_log import SummaryLog
 from drivetrain.cli.terminal import Terminal
-from drivetrain.dialects.cog.static_reading import read_statically
 from drivetrain.model.prediction import Log, Prediction
 from drivetrain.model.project import Mode
 from drivetrain.model.signature import Signature
@@ -24,17 +23,17 @@ from drivetrain.serving.http.application import Application, HttpOptions
 from drivetrain.serving.http.http_server import HttpServer
 from drivetrain.serving.http.rendering import render_prediction
 from drivetrain.serving.input_files import InputFileLimits, InputFiles
-from drivetrain.serving.launch import LaunchedWorker, WorkerCommand
+from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, load_frame
 from drivetrain.serving.outgoing import Outgoing, Reach
 from drivetrain.serving.server import ModelServer, ServerOptions
-from drivetrain.serving.supervisor import ForkSource, ModelState, Supervisor, SupervisorHooks, SupervisorOptions, load_frame
-from drivetrain.serving.template_project import ProjectTemplate
+from drivetrain.serving.supervisor import ForkSource, ModelState, Supervisor, SupervisorHooks, SupervisorOptions
 from drivetrain.serving.template_snapshot import Snapshot
 from drivetrain.serving.trainings import TrainingServer
 from drivetrain.serving.uploads import Uploader
 from drivetrain.serving.webhooks import WebhookOptions, Webhooks
 
 if TYPE_CHECKING:
+    from drivetrain.serving.template_project import ProjectTemplate
     from drivetrain.serving.tracing import Tracing
 
 #: How long clients may take to be answered once every prediction has ended.
@@ -210,6 +209,7 @@ async def _serve(
 
 def _spare_the_collector() -> None:
     """Let the garbage collector look less often, and not at what stays for ever: a prediction leaves no cycles behind."""
+    gc.enable()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
@@ -241,6 +241,8 @@ def _template(
 ) -> ProjectTemplate | None:
     if options.snapshot is Snapshot.OFF or options.records is None or command.mode is Mode.TRAIN:
         return None
+    from drivetrain.serving.template_project import ProjectTemplate
+
     return ProjectTemplate(command, load_frame(command), options.snapshot, options.records, tell=terminal.note, log=log)
 
 
@@ -260,6 +262,8 @@ def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal
     reference = command.project.train
     if reference is None or command.mode is Mode.TRAIN:
         return None
+    from drivetrain.dialects.cog.static_reading import read_statically
+
     project = command.project
     version = project.environment.python_version
     reading = read_statically(project.root, reference.file, reference.name, Mode.TRAIN.value, python_version=version)

@@ -8,16 +8,19 @@ import socket
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from drivetrain.environments.environment import Environment
 from drivetrain.model.errors import OutsideFailed, ProjectError
 from drivetrain.model.project import Mode, Project, Reference
+
+if TYPE_CHECKING:
+    from drivetrain.serving.frames import Load
 
 #: Set for every process of a worker, to find those that left its process group when the worker has ended.
 FAMILY_VARIABLE = "DRIVETRAIN_WORKER"
@@ -66,12 +69,14 @@ class LaunchedWorker(msgspec.Struct, frozen=True, kw_only=True):
         connection: Socket that carries frames.
         log: Descriptor of the pipe that carries its standard output and error.
         family: Value of ``FAMILY_VARIABLE`` in it and its descendants.
+        is_loading: Whether it has been told already what to load.
     """
 
     process: WorkerHandle
     connection: socket.socket
     log: int
     family: str
+    is_loading: bool = False
 
     def discard(self) -> None:
         """Let go of a worker that nobody wants: it ends, since its connection does."""
@@ -96,8 +101,41 @@ def launch(command: WorkerCommand) -> LaunchedWorker:
         ) from error
 
 
+def begin_loading(launched: LaunchedWorker, command: WorkerCommand) -> LaunchedWorker:
+    """Tell a worker what to load before there is a server to tell it, so that it imports the project while we import the server.
+
+    Raises:
+        ProjectError: The project names nothing to load.
+    """
+    from drivetrain.serving.frames import encode  # once the interpreter is starting
+
+    with contextlib.suppress(OSError):  # it has ended already, as will be noticed
+        launched.connection.sendall(encode(load_frame(command)))
+    return replace(launched, is_loading=True)
+
+
+def load_frame(command: WorkerCommand, *, records: bool = False) -> Load:
+    """What workers of a project are told to load.
+
+    Raises:
+        ProjectError: The project names nothing to load.
+    """
+    from drivetrain.serving.frames import Load
+
+    project, mode = command.project, command.mode
+    reference = entry_point_of(project, mode)
+    return Load(
+        root=str(project.root),
+        file=reference.file,
+        name=reference.name,
+        mode=mode.value,
+        takes_lists=project.batch is not None and mode is Mode.PREDICT,
+        records=records,
+    )
+
+
 def _launch(command: WorkerCommand) -> LaunchedWorker:
-    family = uuid.uuid4().hex
+    family = os.urandom(16).hex()
     with connections() as ends:
         process = start_process(command, [str(ends.their_connection.fileno())], ends, family)
         return LaunchedWorker(process=process, connection=ends.connection, log=ends.log, family=family)

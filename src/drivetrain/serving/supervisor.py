@@ -19,12 +19,12 @@ from msgspec.structs import replace
 
 from drivetrain.model.errors import BadRequest, DrivetrainError
 from drivetrain.model.prediction import Failure, Log, Source, Status
-from drivetrain.model.project import BatchPolicy, Mode
+from drivetrain.model.project import BatchPolicy
 from drivetrain.model.signature import Signature
 from drivetrain.serving import batching
 from drivetrain.serving.devices import visible_device
-from drivetrain.serving.frames import HealthReport, Imported, Load, WireFailure
-from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, entry_point_of, launch
+from drivetrain.serving.frames import HealthReport, Imported, WireFailure
+from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, launch, load_frame
 from drivetrain.serving.respawn import Death, GiveUp, decide
 from drivetrain.serving.run import Run, now
 from drivetrain.serving.worker import Phase, Worker, WorkerLimits
@@ -485,24 +485,6 @@ class Supervisor:
             return False
         worker.start([self._waiting.popleft() for _ in range(decision.count)])
         return True
-
-
-def load_frame(command: WorkerCommand, *, records: bool = False) -> Load:
-    """What workers of a project are told to load.
-
-    Raises:
-        ProjectError: The project names nothing to load.
-    """
-    project, mode = command.project, command.mode
-    reference = entry_point_of(project, mode)
-    return Load(
-        root=str(project.root),
-        file=reference.file,
-        name=reference.name,
-        mode=mode.value,
-        takes_lists=project.batch is not None and mode is Mode.PREDICT,
-        records=records,
-    )
 
 
 def _limits(options: SupervisorOptions) -> WorkerLimits:

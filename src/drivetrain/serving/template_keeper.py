@@ -20,8 +20,7 @@ from msgspec.structs import replace
 
 from drivetrain.model.prediction import Log
 from drivetrain.serving.frames import Imported
-from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, process_variables
-from drivetrain.serving.supervisor import load_frame
+from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, load_frame, process_variables
 from drivetrain.serving.template_fork import Door, TemplateRefused
 from drivetrain.serving.template_learning import Learner
 from drivetrain.serving.template_project import ProjectTemplate, abandon_fork

@@ -138,7 +138,8 @@ class Worker:
         self._health: asyncio.Future[HealthReport] | None = None
         self._loop = asyncio.get_running_loop()
         self._process = WorkerProcess(launched, self, self._loop)
-        self._process.send(load)
+        if not launched.is_loading:
+            self._process.send(load)
 
     @property
     def free_slots(self) -> int:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from os.path import relpath
 from pathlib import Path
 
-import msgspec
-
 from drivetrain.dialects.cog.findings import Findings
-from drivetrain.dialects.cog.text_file import exists, read_text
+from drivetrain.dialects.cog.kept_reading import KeptReadings, LoadedProject
+from drivetrain.dialects.cog.text_file import exists, read_text, watched
 from drivetrain.model.errors import ProjectError
 from drivetrain.model.finding import Finding, Severity
-from drivetrain.model.project import Project
 
 CONFIG_NAME = "cog.yaml"
 #: How many parents are looked at, as in Cog.
@@ -21,13 +19,6 @@ LARGEST_CONFIG = 256 * 1024
 
 _MISSPELT = ("cog.yml", "Cog.yaml", "cog.yaml.txt")
 _PREDICTORS = ("predict.py", "run.py", "predictor.py")
-
-
-class LoadedProject(msgspec.Struct, frozen=True, kw_only=True):
-    """A project without errors, and what its author should be told all the same."""
-
-    project: Project
-    warnings: tuple[Finding, ...]
 
 
 def find_config(start: Path, name: str | None) -> Path:
@@ -48,16 +39,33 @@ def find_config(start: Path, name: str | None) -> Path:
     raise ProjectError(f"no '{name or CONFIG_NAME}' in '{start}' or any directory above it", hint=_hint(start, name))
 
 
-def load_project(start: Path, name: str | None) -> LoadedProject:
+def load_project(start: Path, name: str | None, kept: KeptReadings | None = None) -> LoadedProject:
     """Find, read and check the project that ``start`` lies in.
+
+    Args:
+        start: Directory to begin in.
+        name: As for ``find_config``.
+        kept: Readings of earlier starts, to be used as far as nothing has changed.
 
     Raises:
         ProjectError: There is none, or its config has errors; ``findings`` then holds all of them, and the warnings.
     """
+    file = find_config(start, name)
+    shown = _shown(file, start)
+    if kept is None:
+        return _read(file, shown)
+    if (loaded := kept.find(file, shown)) is not None:
+        return loaded
+    with watched() as sights:
+        loaded = _read(file, shown)
+    kept.keep(file, shown, sights, loaded)
+    return loaded
+
+
+def _read(file: Path, shown: str) -> LoadedProject:
     from drivetrain.dialects.cog.config import read_config
 
-    file = find_config(start, name)
-    findings = Findings(_shown(file, start))
+    findings = Findings(shown)
     text = read_text(file, findings, largest=LARGEST_CONFIG)
     if text is None:
         raise _invalid(findings.file, findings.in_order())

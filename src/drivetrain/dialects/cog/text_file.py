@@ -1,10 +1,39 @@
-"""Reading a text file that a person wrote, with a clear word when that is not what it is."""
+"""Reading a text file that a person wrote, with a clear word when that is not what it is.
+
+All that reading a config looks at is looked at here, so that it can be told what a reading depends on.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
+import msgspec
+
 from drivetrain.dialects.cog.findings import Findings
+
+
+class Sights(msgspec.Struct):
+    """What was looked at: contents of files, and whether something was at a path."""
+
+    contents: list[tuple[str, bytes]] = []
+    places: list[tuple[str, bool]] = []
+
+
+_sights: ContextVar[Sights | None] = ContextVar("sights", default=None)
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Sights]:
+    """Collects what is looked at in the block."""
+    sights = Sights()
+    token = _sights.set(sights)
+    try:
+        yield sights
+    finally:
+        _sights.reset(token)
 
 
 def read_text(path: Path, findings: Findings, *, largest: int) -> str | None:
@@ -34,14 +63,20 @@ def read_text(path: Path, findings: Findings, *, largest: int) -> str | None:
 def exists(path: Path) -> bool:
     """Whether something is there; names no file system takes are nowhere."""
     try:
-        return path.exists()
+        is_there = path.exists()
     except (OSError, ValueError):
-        return False
+        is_there = False
+    if (sights := _sights.get()) is not None:
+        sights.places.append((str(path), is_there))
+    return is_there
 
 
 def _content(path: Path, largest: int) -> bytes:
     with path.open("rb") as file:
-        return file.read(largest + 1)
+        content = file.read(largest + 1)
+    if (sights := _sights.get()) is not None:
+        sights.contents.append((str(path), content))
+    return content
 
 
 def _decoded(content: bytes, findings: Findings) -> str | None:

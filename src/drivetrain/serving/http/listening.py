@@ -19,8 +19,10 @@ def bind(host: str, port: int) -> socket.socket:
         Misuse: The host is not one of this machine's, or the port is in use or reserved.
         OutsideFailed: The operating system refuses for another reason.
     """
+    # As bytes, no codec for international names is imported.
+    name = host.encode() if host.isascii() else host
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
         raise Misuse(f"cannot listen on '{host}': {error.strerror}") from error
     listener = socket.socket(family, kind, protocol)
