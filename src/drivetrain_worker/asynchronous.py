@@ -11,7 +11,7 @@ from typing import Any, Coroutine, Dict, List, Set
 from drivetrain_worker import capture
 from drivetrain_worker.batch import Batch, tell_of_retry
 from drivetrain_worker.channel import Channel, ServerGone
-from drivetrain_worker.doorbell import watch_for_end
+from drivetrain_worker.doorbell import EndWatch
 from drivetrain_worker.leaving import abandon
 from drivetrain_worker.loading import Model
 from drivetrain_worker.protocol import Frame
@@ -39,6 +39,7 @@ class AsynchronousSession:
         self._channel = channel
         self._model = model
         self._loop = loop
+        self._end_watch = EndWatch(channel, abandon)
         self._tasks: Dict[str, "asyncio.Task[None]"] = {}
         self._to_cancel: Set[str] = set()
         self._health_tasks: Set[Any] = set()
@@ -47,7 +48,6 @@ class AsynchronousSession:
 
     def run(self) -> None:
         """Serve until a ``stop`` frame."""
-        watch_for_end(self._channel, abandon)
         self._loop.add_reader(self._channel.descriptor, self._take_in)
         self._loop.call_soon(self._take_in)  # frames that came during set-up are already here
         while not self._has_stopped:  # the author's code may stop the loop too
@@ -63,10 +63,9 @@ class AsynchronousSession:
     def _answer(self, frame: Frame) -> None:
         kind = frame["type"]
         if kind == "predict":
-            self._tasks[frame["id"]] = self._begin(self._predict(frame))
+            self._begin(self._predict(frame), [frame["id"]])
         elif kind == "predict_together":
-            together = self._begin(self._predict_together(frame["predictions"]))
-            self._tasks.update((one["id"], together) for one in frame["predictions"])
+            self._begin(self._predict_together(frame["predictions"]), [one["id"] for one in frame["predictions"]])
         elif kind == "cancel":
             task = self._tasks.get(frame["id"])
             if task is not None:
@@ -80,10 +79,20 @@ class AsynchronousSession:
             self._is_to_stop = True
             self._stop_when_idle()
 
-    def _begin(self, prediction: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = self._loop.create_task(prediction)
-        task.add_done_callback(lambda _task: self._stop_when_idle())
-        return task
+    def _begin(self, work: Coroutine[Any, Any, None], ids: List[str]) -> None:
+        if not self._tasks:
+            self._end_watch.begin()
+        task = self._loop.create_task(work)
+        for each in ids:
+            self._tasks[each] = task
+
+    def _complete(self, run: Run, completed: Frame) -> None:
+        self._to_cancel.discard(run.id)
+        del self._tasks[run.id]
+        run.complete(completed)
+        if not self._tasks:
+            self._end_watch.end()
+            self._stop_when_idle()
 
     def _stop_when_idle(self) -> None:
         if self._is_to_stop and not self._tasks and not self._has_stopped:
@@ -104,9 +113,7 @@ class AsynchronousSession:
         except BaseException as error:  # noqa: BLE001 (SystemExit and the like end the prediction, not the worker)
             completed = run.canceled() if self._was_canceled(error, [run.id]) else run.failed(error)
         leave(entered)
-        self._to_cancel.discard(run.id)
-        del self._tasks[run.id]
-        run.complete(completed)
+        self._complete(run, completed)
 
     async def _predict_together(self, frames: List[Frame]) -> None:
         """Run predictions with one call; if that fails, each alone, since one of them must not fail the others."""
@@ -127,9 +134,7 @@ class AsynchronousSession:
         leave(entered)
         for run, frame in zip(runs, frames):
             if run.id in batch.completed:
-                self._to_cancel.discard(run.id)
-                del self._tasks[run.id]
-                run.complete(batch.completed[run.id])
+                self._complete(run, batch.completed[run.id])
             else:
                 await self._predict_together([frame])
 

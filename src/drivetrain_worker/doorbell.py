@@ -86,20 +86,38 @@ class Doorbell:
             frame = self._channel.poll()
 
 
-def watch_for_end(channel: Channel, abandoned: Callable[[], None]) -> None:
-    """From now on call ``abandoned`` when the server is gone, even while the main thread is inside the author's code.
+class EndWatch:
+    """Calls ``abandoned`` when the server is gone, even while the main thread is inside the author's code.
 
-    For an event loop, which receives frames by itself, but not while a coroutine blocks it.
+    For an event loop, which receives frames by itself, but not while a coroutine blocks it. While nothing runs the loop is enough,
+    and each frame is spared a signal.
+
+    Args:
+        channel: The way to the server.
+        abandoned: Does not return.
     """
-    import select
 
-    def ring(_signal: int, _frame: Optional[FrameType]) -> None:
-        poller = select.poll()  # a ring may interrupt another ring, and a poller cannot be asked twice at once
-        poller.register(channel.descriptor, 0)  # a hang-up is always reported
+    def __init__(self, channel: Channel, abandoned: Callable[[], None]) -> None:
+        import select
+
+        self._descriptor = channel.descriptor
+        self._abandoned = abandoned
+        self._poll = select.poll
+        self._quiet = fcntl.fcntl(channel.descriptor, fcntl.F_GETFL) & ~os.O_ASYNC
+        self._ringing = self._quiet | os.O_ASYNC
+        signal.signal(signal.SIGIO, self._ring)
+
+    def begin(self) -> None:
+        """The author's code is about to run."""
+        fcntl.fcntl(self._descriptor, fcntl.F_SETFL, self._ringing)
+        self._ring()  # it may have gone before the bell was on
+
+    def end(self) -> None:
+        """The author's code no longer runs."""
+        fcntl.fcntl(self._descriptor, fcntl.F_SETFL, self._quiet)
+
+    def _ring(self, _signal: int = 0, _frame: Optional[FrameType] = None) -> None:
+        poller = self._poll()  # a ring may interrupt another ring, and a poller cannot be asked twice at once
+        poller.register(self._descriptor, 0)  # a hang-up is always reported
         if poller.poll(0):
-            abandoned()
-
-    signal.signal(signal.SIGIO, ring)
-    flags = fcntl.fcntl(channel.descriptor, fcntl.F_GETFL)
-    fcntl.fcntl(channel.descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
-    ring(signal.SIGIO, None)  # it may have gone before the bell was on
+            self._abandoned()

@@ -40,6 +40,8 @@ class FrameSizeError(ValueError):
         )
 
 
+_decode = json.JSONDecoder().raw_decode  # what the server sends is UTF-8 without space around it, and need not be looked for
+
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -74,7 +76,7 @@ class FrameDecoder:
             end = start + _LENGTH.size + length
             if len(buffer) < end:
                 break
-            frames.append(json.loads(buffer[start + _LENGTH.size : end]))
+            frames.append(_decode(buffer[start + _LENGTH.size : end].decode())[0])
             start = end
         if start:
             del buffer[:start]

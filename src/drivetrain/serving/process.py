@@ -73,10 +73,19 @@ class WorkerProcess:
         loop.add_reader(self._log, self._read_log)
         threading.Thread(target=self._wait, name=f"worker-{self.pid}", daemon=True).start()
 
-    def send(self, frame: ServerFrame) -> None:
-        """Send a frame; those of one turn of the loop go out together. Does nothing once the process has ended."""
+    def send(self, frame: ServerFrame, *, at_once: bool = False) -> None:
+        """Send a frame. Does nothing once the process has ended.
+
+        Args:
+            frame: What to send.
+            at_once: Whether it does not wait for others of this turn of the loop, to go out together with them.
+        """
         self._unsent += encode(frame)
-        if not self._flush_scheduled:
+        if self._flush_scheduled:
+            return
+        if at_once:
+            self._flush()
+        else:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 

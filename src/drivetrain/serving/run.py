@@ -38,6 +38,7 @@ class Run:
         inputs: Checked JSON inputs; file places hold URLs or paths until they have been fetched, then the paths in ``fetched``.
         directory: Where its input and output files go; made only when there are any.
         history: How many of its latest events are kept for those who come late.
+        ended: Called when it has ended, after everybody who watches it has been told.
 
     Attributes:
         attendants: How many clients wait for it; one that nobody waits for any more can be canceled.
@@ -46,7 +47,15 @@ class Run:
         ends_with_its_clients: Whether it is canceled when the last client that waited for it has gone.
     """
 
-    def __init__(self, prediction: Prediction, inputs: dict[str, Any], directory: str, *, history: int = 1024) -> None:
+    def __init__(
+        self,
+        prediction: Prediction,
+        inputs: dict[str, Any],
+        directory: str,
+        *,
+        history: int = 1024,
+        ended: Callable[[Run], None] = lambda _run: None,
+    ) -> None:
         self.prediction = prediction
         self.inputs = inputs
         self.fetched: list[str] = []
@@ -63,6 +72,7 @@ class Run:
         self._events: deque[Event] = deque(maxlen=history)
         self._watchers: list[Watcher] = []
         self._finished: asyncio.Event | None = None
+        self._ended = ended
 
     @property
     def id(self) -> str:
@@ -105,12 +115,18 @@ class Run:
             self.weight += len(event.data)
         self.prediction.apply(event)
         self._events.append(event)
-        for watcher in tuple(self._watchers):
-            watcher(event)
-        if isinstance(event, Completed):
-            self._watchers.clear()  # they mostly hold this run, which would then have to wait for the garbage collector
-            if self._finished is not None:
-                self._finished.set()
+        try:
+            for watcher in tuple(self._watchers):
+                watcher(event)
+        finally:  # a watcher's fault is no reason to believe that it still runs
+            if isinstance(event, Completed):
+                self._end()
+
+    def _end(self) -> None:
+        self._watchers.clear()  # they mostly hold this run, which would then have to wait for the garbage collector
+        if self._finished is not None:
+            self._finished.set()
+        self._ended(self)
 
     def complete(self, status: Status, failure: Failure | None = None) -> None:
         """End the prediction now, unless it has ended."""

@@ -15,7 +15,7 @@ import msgspec
 
 from drivetrain.model.errors import BadRequest, DrivetrainError, OutsideFailed
 from drivetrain.model.inputs import CheckedInputs, InputChecker, replace_places
-from drivetrain.model.prediction import Completed, Event, Prediction, PredictionId
+from drivetrain.model.prediction import Prediction, PredictionId
 from drivetrain.model.project import Mode
 from drivetrain.serving.input_files import InputFiles
 from drivetrain.serving.launch import LaunchedWorker
@@ -239,17 +239,14 @@ class ModelServer:
             streams=signature.streams,
             context=request.context,
         )
-        run = Run(prediction, checked.values, self.new_directory(), history=self._options.history)
+        run = Run(prediction, checked.values, self.new_directory(), history=self._options.history, ended=self._record_end)
         self._registry.add(run)
-
-        def record_end(event: Event) -> None:
-            if isinstance(event, Completed):
-                self._registry.end(run, now())
-                self.statistics.record(prediction)
-                self._ended(prediction)
-
-        run.add_watcher(record_end)
         return run
+
+    def _record_end(self, run: Run) -> None:
+        self._registry.end(run, now())
+        self.statistics.record(run.prediction)
+        self._ended(run.prediction)
 
     async def _prepare(self, run: Run, checked: CheckedInputs) -> None:
         run.has_files = True

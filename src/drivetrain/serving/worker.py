@@ -167,6 +167,9 @@ class Worker:
     def start(self, runs: Sequence[Run]) -> None:
         """Put predictions into free slots; several are run together, with one call of the author's code."""
         assert len(runs) <= self.free_slots
+        frames = [_predict(run) for run in runs]
+        # One that has nothing to do begins at once; others get what comes in one turn together.
+        self._process.send(frames[0] if len(frames) == 1 else PredictTogether(predictions=frames), at_once=not self._runs)
         for run in runs:
             self._runs[run.id] = run
             run.deliver(Started(at=now()))
@@ -175,8 +178,6 @@ class Worker:
                 self._timers[run.id] = self._loop.call_later(seconds, self._time_out, run)
         self._started += len(runs)
         self._are_together = len(runs) > 1
-        frames = [_predict(run) for run in runs]
-        self._process.send(frames[0] if len(frames) == 1 else PredictTogether(predictions=frames))
 
     def cancel(self, run: Run) -> None:
         """Ask the code of a prediction in one of the slots to stop, and see to it that it does.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from drivetrain_worker.channel import Channel
-from drivetrain_worker.doorbell import Doorbell, watch_for_end
+from drivetrain_worker.doorbell import Doorbell, EndWatch
 from drivetrain_worker.protocol import encode
 
 
@@ -89,7 +89,7 @@ def test_a_frame_that_comes_in_pieces_is_read_whole_although_each_piece_rings(se
 
 
 def test_rings_that_interrupt_each_other_do_no_harm(server):
-    watch_for_end(server.channel, os.abort)
+    EndWatch(server.channel, os.abort).begin()
     child = os.fork()
     if child == 0:
         with contextlib.suppress(ProcessLookupError):

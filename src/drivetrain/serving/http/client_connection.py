@@ -12,6 +12,7 @@ timer of its own for that: the server looks over all connections from time to ti
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -77,6 +78,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, home: Home, loop: asyncio.AbstractEventLoop) -> None:
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # there from connection_made on
+        self._descriptor = -1  # as well
         self.is_writable = True
         self.body_limit = home.body_limit
         self._home = home
@@ -105,6 +107,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Implements ``asyncio.Protocol``."""
         self.transport = cast("asyncio.Transport", transport)
+        self._descriptor = transport.get_extra_info("socket").fileno()
         self._home.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -221,7 +224,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange.method == "HEAD":
             self.transport.write(head)
         elif len(content) <= _JOINED_BYTES:
-            self.transport.write(head + content)
+            self._write_now(head + content)
         else:
             self.transport.write(head)
             self.transport.write(content)
@@ -301,6 +304,19 @@ class ClientConnection(asyncio.Protocol):
         return self._coming is self._current and not self._is_paused
 
     # Our own.
+
+    def _write_now(self, data: bytes) -> None:
+        """Send at once, where the loop would wait for the end of its turn: the client need not wait for our bookkeeping."""
+        transport = self.transport
+        if not transport.is_closing() and not transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._descriptor, data)
+            except OSError:
+                sent = 0  # there is no room, or no client: the loop knows what to do
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport.write(data)
 
     def _enqueue(self, exchange: Exchange) -> None:
         if self._is_ending:
