@@ -79,6 +79,27 @@ def names_in(project, image):
     return {name for layer in layers for name in content(project, layer).getnames()}
 
 
+#: What takes long to import and has nothing to do with an edit of a line.
+HEAVY = {
+    "asyncio",
+    "httpx",
+    "httpcore",
+    "importlib.metadata",
+    "rich.console",
+    "drivetrain.images.packages",
+    "drivetrain.environments.uv",
+}
+
+
+def test_a_push_after_an_edit_imports_nothing_that_it_does_not_need(model, registry_server):
+    model.write("main.py", "import sys\nfrom drivetrain.cli.main import run\nrun(sys.argv[1:])\nprint(*sys.modules)\n")
+    push = [sys.executable, model.root / "main.py", "push", f"{registry_server.host}/team/light"]
+    for number in range(2):
+        model.write("predict.py", f"{PREDICTOR}# edit {number}\n")
+        done = subprocess.run(push, cwd=model.root, env=model.environment(), capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stdout.split())
+
+
 # What is built
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
+from drivetrain import __version__
 from drivetrain.cli.image_options import certificates, parse_platforms
 from drivetrain.cli.progress import progress_on
 from drivetrain.cli.terminal import Terminal
@@ -20,7 +22,9 @@ from drivetrain.dialects.cog.discovery import load_project
 from drivetrain.images.archive import EPOCH, Compression
 from drivetrain.images.build import Builder, BuildOrder
 from drivetrain.images.descriptor import Descriptor
-from drivetrain.images.direct import Built, DirectOptions
+from drivetrain.images.direct import Built
+from drivetrain.images.labels import schema_of
+from drivetrain.images.layer_maker import DirectOptions
 from drivetrain.images.plan import CudaBase, Wishes
 from drivetrain.images.transfer import Transfers
 from drivetrain.model.errors import Misuse
@@ -30,8 +34,7 @@ from drivetrain.settings import Settings
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildFlags:
+class BuildFlags(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a build as they were given."""
 
     config_name: str | None
@@ -125,8 +128,7 @@ def build_options(command: Command) -> Command:
     return command
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """A build that is done.
 
     Attributes:
@@ -157,15 +159,16 @@ def order_of(project: Project, flags: BuildFlags, settings: Settings) -> BuildOr
         certificates=certificates(settings.environ.get("COG_CA_CERT")),
     )
     wishes = Wishes(base=flags.base_image, cuda_base=CudaBase(flags.use_cuda_base_image), engine=flags.engine, user=flags.user)
-    return BuildOrder(
-        project=project,
-        platforms=parse_platforms(flags.platforms),
-        wishes=wishes,
-        options=options,
-        secrets=[parse_secret(text) for text in flags.secrets],
-        schema=_schema(flags.schema) if flags.schema else None,
-        revision=_revision(project.root, settings),
-    )
+    with _revision(project.root, settings) as revision:
+        return BuildOrder(
+            project=project,
+            platforms=parse_platforms(flags.platforms),
+            wishes=wishes,
+            options=options,
+            secrets=[parse_secret(text) for text in flags.secrets],
+            schema=_schema(flags.schema) if flags.schema else schema_of(project, version=__version__),
+            revision=revision(),  # at the end: git looks while the project is read
+        )
 
 
 def build(flags: BuildFlags, settings: Settings, transfers: Transfers, terminal: Terminal) -> Finished:
@@ -176,11 +179,11 @@ def build(flags: BuildFlags, settings: Settings, transfers: Transfers, terminal:
     order = order_of(loaded.project, flags, settings)
     with progress_on(terminal) as progress:
         builder = Builder(transfers=transfers, settings=settings, progress=progress)
-        builder.plans(order)  # what cannot be built is told before anything is read
+        planned = builder.plans(order)  # what cannot be built is told before anything is read
         files, findings = builder.files(order)
         for finding in findings:
             terminal.finding(finding)
-        descriptor, images = builder.build(order, files)
+        descriptor, images = builder.build(order, planned, files)
     return Finished(project=loaded.project, descriptor=descriptor, images=images)
 
 
@@ -198,21 +201,43 @@ def _moment(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _revision(root: Path, settings: Settings) -> dict[str, str]:
-    """Which revision of the project this is, as far as git or the CI says."""
+@contextlib.contextmanager
+def _revision(root: Path, settings: Settings) -> Iterator[Callable[[], dict[str, str]]]:
+    """Labels that say which revision of the project this is, as far as git or the CI says; what is yielded waits for them."""
     environ = settings.environ
-    revision = environ.get("GITHUB_SHA") or _git(root, settings, "rev-parse", "HEAD")
-    version = environ.get("GITHUB_REF_NAME") or _git(root, settings, "describe", "--tags", "--dirty")
-    labels = {"org.opencontainers.image.revision": revision, "org.opencontainers.image.version": version}
-    return {name: value for name, value in labels.items() if value}
+    with contextlib.ExitStack() as stack:
+        revision = _told(environ.get("GITHUB_SHA")) or _git(stack, root, settings, "rev-parse", "HEAD")
+        version = _told(environ.get("GITHUB_REF_NAME")) or _git(stack, root, settings, "describe", "--tags", "--dirty")
+
+        def labels() -> dict[str, str]:
+            found = {"org.opencontainers.image.revision": revision(), "org.opencontainers.image.version": version()}
+            return {name: value for name, value in found.items() if value}
+
+        yield labels
 
 
-def _git(root: Path, settings: Settings, *arguments: str) -> str:
+def _told(text: str | None) -> Callable[[], str] | None:
+    return (lambda: text) if text else None
+
+
+def _git(stack: contextlib.ExitStack, root: Path, settings: Settings, *arguments: str) -> Callable[[], str]:
+    """Ask git; what is returned waits for its answer, which is empty if it has none."""
     program = shutil.which("git", path=settings.environ.get("PATH"))
     if program is None:
-        return ""
-    command = [program, "-C", str(root), *arguments]
-    done = subprocess.run(
-        command, env=dict(settings.environ), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        return lambda: ""
+    process = stack.enter_context(
+        subprocess.Popen(
+            [program, "-C", str(root), *arguments],
+            env=dict(settings.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
     )
-    return done.stdout.strip() if done.returncode == 0 else ""
+
+    def answer() -> str:
+        text, _ = process.communicate()
+        return text.strip() if process.returncode == 0 else ""
+
+    return answer

@@ -69,15 +69,23 @@ class LiveProgress:
 @contextlib.contextmanager
 def progress_on(terminal: Terminal) -> Iterator[Progress]:
     """A progress display for as long as the block lasts."""
-    if not terminal.is_interactive:
+    console_type = _console_type() if terminal.is_interactive else None
+    if console_type is None:
         yield PlainProgress(terminal)
         return
-    from rich.console import Console
-
-    console = Console(file=terminal.stream, no_color=not terminal.has_color)
+    console = console_type(file=terminal.stream, no_color=not terminal.has_color)
     progress = LiveProgress(console)
     with console.status(progress):
         try:
             yield progress
         finally:
             progress.end()
+
+
+def _console_type() -> type[Console] | None:
+    """What draws on a terminal; images do without it."""
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None
+    return Console

@@ -12,13 +12,15 @@ import io
 import os
 import struct
 import tarfile
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import IO, Protocol, cast
+
+import msgspec
 
 from drivetrain.images.descriptor import LAYER, Descriptor
 from drivetrain.images.digest import BLOCK, Hashing, Sink
@@ -71,8 +73,7 @@ class Kind(Enum):
     LINK = "link"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a layer holds.
 
     Attributes:
@@ -109,17 +110,32 @@ def directory(name: str, *, owner: int = 0) -> Entry:
     return Entry(name=name, kind=Kind.DIRECTORY, owner=owner)
 
 
-def write_layer(entries: Iterable[Entry], store: ImageStore, *, compression: Compression, made_by: str) -> Layer:
+class Stopped(Exception):  # noqa: N818 (nothing went wrong with this layer)
+    """Nobody wants the layer any more."""
+
+
+def write_layer(
+    entries: Iterable[Entry], store: ImageStore, *, compression: Compression, made_by: str, stopped: threading.Event | None = None
+) -> Layer:
     """Write a layer into a store.
+
+    Args:
+        entries: What it holds.
+        store: The store.
+        compression: How it is compressed.
+        made_by: What it is, for those who look at the image.
+        stopped: Is set by another thread when nobody wants the layer any more.
 
     Raises:
         OutsideFailed: A file cannot be read, or changed while it was; the disk is full.
+        Stopped: Nobody wants the layer any more.
     """
     with store.writer() as blob:
         outer = Hashing(blob)
         with _compressing(outer, compression) as compressor:
-            inner = Hashing(compressor)
-            _write_archive(entries, inner)
+            # What is not compressed need not be hashed twice.
+            inner = outer if compression is Compression.NONE else Hashing(compressor)
+            _write_archive(entries, inner if stopped is None else _Stoppable(inner, stopped))
         descriptor = Descriptor(media_type=LAYER + compression.value, digest=outer.digest, size=outer.size)
         blob.commit(descriptor.digest)
     return Layer(descriptor=descriptor, diff_id=inner.digest, made_by=made_by)
@@ -190,6 +206,19 @@ def _header(entry: Entry) -> tarfile.TarInfo:
     else:
         info.mode, info.size = (0o755 if entry.executable else 0o644), len(entry.content)
     return info
+
+
+class _Stoppable:
+    """Passes bytes on for as long as somebody wants them."""
+
+    def __init__(self, sink: Sink, stopped: threading.Event) -> None:
+        self._sink = sink
+        self._stopped = stopped
+
+    def write(self, data: bytes) -> None:
+        if self._stopped.is_set():
+            raise Stopped
+        self._sink.write(data)
 
 
 class _Writer(io.RawIOBase):

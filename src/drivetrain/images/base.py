@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from drivetrain.environments.environment import Progress
 from drivetrain.images.image import Image, Manifest
@@ -13,8 +13,7 @@ from drivetrain.images.transfer import Transfers
 from drivetrain.model.errors import OutsideFailed, ProjectError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Base:
+class Base(msgspec.Struct, frozen=True, kw_only=True):
     """A base that was found.
 
     Attributes:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from drivetrain import __version__
 from drivetrain.dialects.cog.config_json import config_as_json
 from drivetrain.environments.environment import Progress
 from drivetrain.images.descriptor import Descriptor, Platform
-from drivetrain.images.direct import Built, DirectBuild, DirectOptions
+from drivetrain.images.direct import Built, DirectBuild
 from drivetrain.images.files import ProjectFiles, project_files
 from drivetrain.images.labels import known_labels, schema_of
+from drivetrain.images.layer_maker import DirectOptions
 from drivetrain.images.plan import Plan, Way, Wishes, make_plan
 from drivetrain.images.reference import parse_reference
 from drivetrain.images.transfer import Transfers
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from drivetrain.images.engine_build import BuildSecret
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildOrder:
+class BuildOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What to build, and how.
 
     Attributes:
@@ -41,14 +42,13 @@ class BuildOrder:
     project: Project
     platforms: Sequence[Platform]
     wishes: Wishes
-    options: DirectOptions = field(default_factory=DirectOptions)
+    options: DirectOptions = msgspec.field(default_factory=DirectOptions)
     secrets: Sequence[BuildSecret] = ()
     schema: Mapping[str, Any] | None = None
-    revision: Mapping[str, str] = field(default_factory=dict)
+    revision: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Builder:
+class Builder(msgspec.Struct, frozen=True, kw_only=True):
     """Builds images.
 
     Attributes:
@@ -84,8 +84,15 @@ class Builder:
         files = project_files(order.project, owner=order.wishes.user or 0)
         return files, files.left_out
 
-    def build(self, order: BuildOrder, files: ProjectFiles) -> tuple[Descriptor, list[Built]]:
+    def build(
+        self, order: BuildOrder, planned: tuple[list[Plan], Mapping[str, Any]], files: ProjectFiles
+    ) -> tuple[Descriptor, list[Built]]:
         """Build; the images are then in the store, without a name.
+
+        Args:
+            order: What to build.
+            planned: What ``plans`` said of it.
+            files: What ``files`` said of it.
 
         Returns:
             What to name: the image, or the index of several; and each image.
@@ -94,7 +101,7 @@ class Builder:
             ProjectError: The project asks for what cannot be had.
             OutsideFailed: A registry, the package index, an engine or the disk failed.
         """
-        plans, schema = self.plans(order)
+        plans, schema = planned
         self.transfers.store.tidy()
         built = [self._build_one(order, plan, files, schema) for plan in plans]
         if len(built) == 1:

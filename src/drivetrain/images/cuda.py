@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from drivetrain.model.errors import ProjectError
 from drivetrain.model.project import EnvironmentSpec
 
 
-@dataclass(frozen=True, kw_only=True)
-class CudaImage:
+class CudaImage(msgspec.Struct, frozen=True, kw_only=True):
     """One of NVIDIA's images that hold CUDA's and cuDNN's libraries.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from drivetrain.images.errors import Damaged
 from drivetrain.model.errors import Misuse
@@ -33,8 +34,7 @@ _OCI_NAMES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Platform:
+class Platform(msgspec.Struct, frozen=True, kw_only=True):
     """What an image runs on, as Docker names it: ``linux/amd64``, ``linux/arm64/v8``."""
 
     os: str
@@ -72,8 +72,7 @@ def platform_of(text: str) -> Platform:
     return Platform(os="linux", architecture=architecture)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Descriptor:
+class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of content, by what is known of it before it is fetched.
 
     Attributes:
@@ -88,7 +87,7 @@ class Descriptor:
     digest: str
     size: int
     platform: Platform | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a manifest or index."""

@@ -14,9 +14,11 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from drivetrain.environments.environment import Progress
 from drivetrain.environments.requirements import lines_for_uv, local_content
@@ -25,7 +27,7 @@ from drivetrain.images import dockerfile, layout
 from drivetrain.images.archive import Entry, Kind, file
 from drivetrain.images.base import Base, find_base
 from drivetrain.images.descriptor import Descriptor, platform_of
-from drivetrain.images.direct import Built, DirectOptions
+from drivetrain.images.direct import Built
 from drivetrain.images.dockerfile import Rendering, render_dockerfile
 from drivetrain.images.engines import Engine, run_program
 from drivetrain.images.errors import ImageNotFound
@@ -33,10 +35,13 @@ from drivetrain.images.export import image_of, read_docker_archive, read_layout
 from drivetrain.images.files import ProjectFiles
 from drivetrain.images.image import BASE_DIGEST, BASE_NAME, Image
 from drivetrain.images.labels import FREEZE, frozen
-from drivetrain.images.packages import Package, Target, staging
+from drivetrain.images.layer_maker import DirectOptions
+from drivetrain.images.package import Package
+from drivetrain.images.packages import staging
 from drivetrain.images.plan import Plan, container_settings, container_variables
 from drivetrain.images.reference import parse_reference
 from drivetrain.images.server_packages import constraints, requirements, server_files
+from drivetrain.images.target import Target
 from drivetrain.images.transfer import Transfers
 from drivetrain.model.errors import Misuse, OutsideFailed, ProjectError
 from drivetrain.settings import Settings
@@ -326,7 +331,7 @@ def _on_base(image: Image, base: Image) -> Image:
     count = len(base.diff_ids)
     if tuple(image.diff_ids[:count]) != tuple(base.diff_ids) or len(image.layers) != len(image.diff_ids):
         return image
-    return replace(image, layers=(*base.layers, *image.layers[count:]))
+    return msgspec.structs.replace(image, layers=(*base.layers, *image.layers[count:]))
 
 
 def _index_flags(directory: Path, indexes: Mapping[str, str]) -> list[str]:

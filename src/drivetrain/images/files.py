@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from drivetrain.dialects.cog.doctor.ignore_file import IgnoreFile
 from drivetrain.images import layout
@@ -87,8 +88,7 @@ _PRIVATE_KEY = b"PRIVATE KEY-----"
 _PUBLIC = (".pem", ".key")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProjectFiles:
+class ProjectFiles(msgspec.Struct, frozen=True, kw_only=True):
     """What goes into an image.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
 
 from drivetrain.images.descriptor import CONFIG, INDEX, INDEXES, MANIFEST, Descriptor, Platform, descriptor_from
 from drivetrain.images.digest import digest_of
@@ -16,8 +17,7 @@ BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """A layer.
 
     Attributes:
@@ -31,8 +31,7 @@ class Layer:
     made_by: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Image:
+class Image(msgspec.Struct, frozen=True, kw_only=True):
     """An image for one platform.
 
     Attributes:
@@ -43,7 +42,7 @@ class Image:
 
     config: Mapping[str, Any]
     layers: tuple[Descriptor, ...] = ()
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
 
     @property
     def platform(self) -> Platform:
@@ -80,15 +79,15 @@ class Image:
         history = [*(self.config.get("history") or ()), *({"created": created, "created_by": one.made_by} for one in layers)]
         diff_ids = [*self.diff_ids, *(one.diff_id for one in layers)]
         config = {**self.config, "created": created, "history": history, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
-        return replace(self, config=config, layers=(*self.layers, *(one.descriptor for one in layers)))
+        return msgspec.structs.replace(self, config=config, layers=(*self.layers, *(one.descriptor for one in layers)))
 
     def with_settings(self, **settings: Any) -> Image:
         """With other process settings, by the names that the config document has for them."""
-        return replace(self, config={**self.config, "config": {**self.settings, **settings}})
+        return msgspec.structs.replace(self, config={**self.config, "config": {**self.settings, **settings}})
 
     def with_annotations(self, annotations: Mapping[str, str]) -> Image:
         """With more annotations."""
-        return replace(self, annotations={**self.annotations, **annotations})
+        return msgspec.structs.replace(self, annotations={**self.annotations, **annotations})
 
     def config_bytes(self) -> bytes:
         """The config document; the same for the same image."""
@@ -119,8 +118,7 @@ class Image:
         return Descriptor(media_type=MANIFEST, digest=digest_of(content), size=len(content), platform=self.platform)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A manifest that somebody wrote, kept byte for byte so that its digest stays.
 
     Attributes:
@@ -135,7 +133,7 @@ class Manifest:
     config: Descriptor | None = None
     layers: tuple[Descriptor, ...] = ()
     manifests: tuple[Descriptor, ...] = ()
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
 
     @property
     def is_index(self) -> bool:

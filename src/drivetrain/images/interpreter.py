@@ -10,8 +10,9 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import IO, cast
+
+import msgspec
 
 from drivetrain.images import layout
 from drivetrain.images.descriptor import Descriptor
@@ -28,8 +29,7 @@ _PROGRAM = re.compile(r"(?:\./)?((?:[\w.-]+/)*bin)/python(3\.[0-9]+)")
 _MUSL = re.compile(r"(?:\./)?(?:usr/)?lib/ld-musl-[\w.]+")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BasePython:
+class BasePython(msgspec.Struct, frozen=True, kw_only=True):
     """An interpreter in an image.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from drivetrain.dialects.cog.openapi import openapi_document
 from drivetrain.dialects.cog.static_reading import read_statically
-from drivetrain.images.packages import Package
+from drivetrain.images.package import Package
 from drivetrain.model.project import Mode, Project
 from drivetrain.model.signature import Signature
 

@@ -11,13 +11,17 @@ import contextlib
 import csv
 import hashlib
 import io
+import os
 import re
 import shutil
+import signal
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from drivetrain.environments.environment import Progress
 from drivetrain.environments.installed import installed_interpreters
@@ -26,14 +30,13 @@ from drivetrain.environments.uv import run_uv
 from drivetrain.environments.uv_failure import UvFailure
 from drivetrain.images import layout
 from drivetrain.images.archive import Entry, entry_of, file
-from drivetrain.images.descriptor import Platform
+from drivetrain.images.package import Package
+from drivetrain.images.target import Target
 from drivetrain.model.errors import ProjectError
 from drivetrain.settings import Settings
 
-#: uv's names for what wheels are chosen for. Every base of the last five years has this version of GNU's C library.
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-_GLIBC = "manylinux_2_28"
-_MUSL = "musllinux_1_2"
+if TYPE_CHECKING:
+    import subprocess
 
 #: Directories that wheels put beside the packages, and a virtual environment one up.
 _BESIDE = frozenset({"bin", "share", "etc", "include", "man"})
@@ -44,49 +47,17 @@ _LOCAL_NOTES = frozenset({"uv_cache.json", "uv_build.json", "direct_url.json"})
 #: What a file name cannot be without being Python's own.
 _COMPILED = "__pycache__"
 
+#: What is not compiled: tests of packages, what installs packages, and of drivetrain what only a platform needs. Python still runs
+#: it. ``_distutils_hack``, which setuptools brings, is imported at each start.
+_SELDOM_IMPORTED = (
+    r"/tests?/|^\./(?:pip|setuptools|wheel)/|^\./drivetrain/(?:dashboard|fleets|gateways|images|platform|stores|bootstrap\.py)"
+)
 
 #: Ends the shell's part of a program whose interpreter's path is too long for a first line.
 _AFTER_LONG_PATH = b"' '''\n"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What packages are for.
-
-    Attributes:
-        platform: The image's.
-        python: ``MAJOR.MINOR``.
-        musl: Whether its C library is musl.
-    """
-
-    platform: Platform
-    python: str
-    musl: bool = False
-
-    @property
-    def uv_platform(self) -> str:
-        """uv's name."""
-        return f"{_MACHINES[self.platform.architecture]}-{_MUSL if self.musl else _GLIBC}"
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Package:
-    """An installed package."""
-
-    name: str
-    version: str
-
-    @property
-    def normal_name(self) -> str:
-        """The name as indexes compare it."""
-        return re.sub(r"[-_.]+", "-", self.name).lower()
-
-    def __str__(self) -> str:
-        return f"{self.name}=={self.version}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distribution:
+class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     """A package and the entries that it consists of.
 
     Attributes:
@@ -159,25 +130,44 @@ class Staging:
                 return interpreter.path
         return Path(sys.executable)
 
-    def precompile(self, world: str) -> bool:
-        """Compile what is here to bytecode, for one of the worlds; whether there is an interpreter here that can."""
-        python = self._builder()
-        if python == Path(sys.executable) and ".".join(map(str, sys.version_info[:2])) != self._target.python:
-            return False
+    @contextlib.contextmanager
+    def compiling(self, world: str, *, wanted: bool) -> Iterator[Compiling]:
+        """Compile what is here to bytecode, for one of the worlds, while something else is done.
+
+        Args:
+            world: Where the packages will be.
+            wanted: Whether to do it at all. Where there is no interpreter of the image's version here, nothing is done.
+        """
+        python = self._builder() if wanted and self.directory.exists() else None
+        is_ours = python == Path(sys.executable)
+        if python is None or (is_ours and ".".join(map(str, sys.version_info[:2])) != self._target.python):
+            yield Compiling(self.directory, "", None)
+            return
         import subprocess
 
         destination = layout.site_packages(world, self._target.python)
-        subprocess.run(
+        self._progress.step("Compiling to bytecode")
+        with subprocess.Popen(
             # A hash in place of a time, and one that is not looked at: the files of an image do not change.
             [
                 *(str(python), "-I", "-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash"),
-                *("-s", str(self.directory), "-p", destination, str(self.directory)),
+                *("-x", _SELDOM_IMPORTED, "-s", ".", "-p", destination, "."),
             ],
+            cwd=self.directory,
             stdin=subprocess.DEVNULL,
-            capture_output=True,  # some packages hold files that are not meant to be compiled
-            check=False,
-        )
-        return True
+            stdout=subprocess.DEVNULL,  # some packages hold files that are not meant to be compiled
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            try:
+                yield Compiling(self.directory, layout.inner(destination), process)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+
+    def packages(self) -> list[Package]:
+        """What is here."""
+        return [_package(information) for information in self.directory.glob("*.dist-info")]
 
     def distributions(self, world: str) -> list[Distribution]:
         """What is here, as entries of one of the worlds of an image, sorted by name."""
@@ -185,14 +175,6 @@ class Staging:
             (self._distribution(information, world) for information in self.directory.glob("*.dist-info")),
             key=lambda one: one.package.normal_name,
         )
-
-    def compiled(self, world: str) -> list[Entry]:
-        """The bytecode that is here."""
-        destination = layout.inner(layout.site_packages(world, self._target.python))
-        return [
-            Entry(name=f"{destination}/{path.relative_to(self.directory).as_posix()}", source=path)
-            for path in self.directory.rglob(f"{_COMPILED}/*.pyc")
-        ]
 
     def check_wheels(self) -> None:
         """See that what was built here from source runs there.
@@ -215,7 +197,7 @@ class Staging:
         interpreter, _, platform = tag.split("-", 2)
         if platform == "any":
             return True
-        machine = _MACHINES[self._target.platform.architecture]
+        machine = self._target.machine
         digits = self._target.python.replace(".", "")
         is_version = interpreter == f"cp{digits}" or interpreter.startswith("py") or "abi3" in tag
         return platform.startswith(("manylinux", "musllinux", "linux")) and platform.endswith(machine) and is_version
@@ -236,6 +218,31 @@ class Staging:
         csv.writer(text, lineterminator="\n").writerows([*sorted(rows), (own, "", "")])
         record = text.getvalue().encode()
         return Distribution(package=_package(information), entries=(*entries, file(place.inside(own), record)), record=record)
+
+
+class Compiling:
+    """Bytecode that is being made.
+
+    Args:
+        directory: Where.
+        destination: Where it will be in the image.
+        process: Makes it; ``None`` if nobody does.
+    """
+
+    def __init__(self, directory: Path, destination: str, process: subprocess.Popen[bytes] | None) -> None:
+        self._directory = directory
+        self._destination = destination
+        self._process = process
+
+    def entries(self) -> list[Entry]:
+        """What has been made, when all has."""
+        if self._process is None:
+            return []
+        self._process.wait()
+        return [
+            Entry(name=f"{self._destination}/{path.relative_to(self._directory).as_posix()}", source=path)
+            for path in self._directory.rglob(f"{_COMPILED}/*.pyc")
+        ]
 
 
 class _Place:

@@ -7,9 +7,10 @@ that makes the image what it is, and nothing of how it is made.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 from drivetrain.environments.torch import torch_backend
 from drivetrain.images import layout
@@ -39,8 +40,7 @@ class CudaBase(Enum):
     NEVER = "false"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What the user asks for beside what the project says.
 
     Attributes:
@@ -57,11 +57,10 @@ class Wishes:
     engine: str = "auto"
     user: int | None = None
     has_certificates: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """An image to be made.
 
     Attributes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from drivetrain.images.descriptor import is_digest
 from drivetrain.model.errors import Misuse
@@ -18,8 +19,7 @@ _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _LONGEST_PATH = 255
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """A name of an image, complete.
 
     Attributes:
@@ -56,7 +56,7 @@ class Reference:
 
     def with_digest(self, digest: str) -> Reference:
         """The same, pinned."""
-        return replace(self, digest=digest)
+        return msgspec.structs.replace(self, digest=digest)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.digest}" if self.digest else f"{self.name}:{self.tag}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from drivetrain import __version__
 from drivetrain.images.archive import EPOCH
-from drivetrain.images.packages import Package
+from drivetrain.images.package import Package
 
 
 def cyclonedx(name: str, digest: str, packages: Sequence[Package]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from drivetrain import __version__
 from drivetrain.images import layout
 from drivetrain.images.archive import Entry, file, link
 
-#: Needed to make environments and images, and of no use in one.
-_NOT_SERVED = frozenset({"uv", "zstandard"})
+#: Needed to make environments and images, and to show it on a terminal; of no use in an image.
+_NOT_SERVED = frozenset({"rich", "uv", "zstandard"})
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 

@@ -10,9 +10,10 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from drivetrain.images.descriptor import Descriptor, Platform
 from drivetrain.images.image import BASE_NAME, Manifest, read_manifest
@@ -23,6 +24,10 @@ from drivetrain.images.registry.retry import Exhausted, Passing, retrying
 from drivetrain.images.registry.upload import Sessions, Upload
 from drivetrain.images.store import ImageStore, select_platform
 from drivetrain.model.errors import Misuse
+
+
+#: Pieces up to this size take as long as the requests that they need.
+_SMALL_BYTES = 256 * 1024
 
 
 class Watcher(Protocol):
@@ -51,8 +56,7 @@ class Unwatched:
         """Nothing."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Moved:
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """What a transfer did.
 
     Attributes:
@@ -68,8 +72,7 @@ class Moved:
     there: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transfers:
+class Transfers(msgspec.Struct, frozen=True, kw_only=True):
     """Moves images.
 
     Attributes:
@@ -81,9 +84,9 @@ class Transfers:
 
     store: ImageStore
     credentials: CredentialStore
-    options: RegistryOptions = field(default_factory=RegistryOptions)
-    watcher: Watcher = field(default_factory=Unwatched)
-    _stopped: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    options: RegistryOptions = msgspec.field(default_factory=RegistryOptions)
+    watcher: Watcher = msgspec.field(default_factory=Unwatched)
+    _stopped: threading.Event = msgspec.field(default_factory=threading.Event)
 
     def registry(self, reference: Reference) -> Registry:
         """The registry that an image is in; to be closed."""
@@ -259,8 +262,12 @@ class Transfers:
             self._each(missing, lambda blob: self.bring(blob, source, reference))
 
     def _each(self, blobs: Iterable[Descriptor], move: Callable[[Descriptor], bool]) -> list[tuple[Descriptor, bool]]:
-        """Do something for every piece, the largest first, several at once; the first failure ends it."""
-        ordered = sorted(blobs, key=lambda blob: -blob.size)
+        """Do something for every piece, several at once; the first failure ends it.
+
+        The largest take longest, so they come first; but for small ones, which after an edit are the only ones that are new, and whose
+        several requests then pass while it is asked for the others.
+        """
+        ordered = sorted(blobs, key=lambda blob: (blob.size > _SMALL_BYTES, -blob.size))
         self._stopped.clear()
         with ThreadPoolExecutor(self.options.connections, thread_name_prefix="transfer") as pool:
             futures = [pool.submit(move, blob) for blob in ordered]
@@ -289,8 +296,7 @@ def _size_of(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
+class _Source(msgspec.Struct, frozen=True, kw_only=True):
     reference: Reference
     registry: Registry
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urlencode, urlsplit
+
+import msgspec
 
 from drivetrain.images.errors import AccessDenied
 from drivetrain.images.registry.connection import Connections, Request, Response
@@ -21,8 +22,7 @@ _HEADERS = {"User-Agent": _CLIENT}
 _LARGEST_TOKEN = 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class Challenge:
+class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     """What a registry wants.
 
     Attributes:
@@ -31,7 +31,7 @@ class Challenge:
     """
 
     scheme: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = {}
 
 
 def parse_challenge(header: str) -> Challenge | None:

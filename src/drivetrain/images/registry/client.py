@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from drivetrain.images.descriptor import INDEXES, MANIFESTS, Descriptor
 from drivetrain.images.digest import digest_of
@@ -35,8 +36,7 @@ _LONG_PATIENCE_SECONDS = 900.0
 _SHORT_PATIENCE_SECONDS = 5.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegistryOptions:
+class RegistryOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to talk to registries.
 
     Attributes:
@@ -53,8 +53,8 @@ class RegistryOptions:
     connections: int = 5
     chunk_bytes: int = 96 * 1024 * 1024
     monolithic_bytes: int = 16 * 1024 * 1024
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    environ: Mapping[str, str] = field(default_factory=dict)
+    retry: RetryPolicy = msgspec.field(default_factory=RetryPolicy)
+    environ: Mapping[str, str] = {}
 
 
 class Registry:
@@ -285,8 +285,7 @@ class Registry:
             return self._authenticator
 
 
-@dataclass(frozen=True)
-class _Sending:
+class _Sending(msgspec.Struct, frozen=True):
     method: str
     path: str
     scope: str

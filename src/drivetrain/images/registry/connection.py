@@ -13,10 +13,11 @@ import json
 import select
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
+
+import msgspec
 
 from drivetrain.images.errors import Damaged
 from drivetrain.images.registry.proxy import proxy_for, proxy_headers
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 Body = Callable[[], Iterator[bytes]]
 
 _CONNECT_SECONDS = 15.0
+#: For the other side to take some bytes.
+_SEND_SECONDS = 60.0
 _MOST_REDIRECTS = 10
 _BLOCK = 64 * 1024
 
@@ -127,8 +130,7 @@ class Response:
         self.close()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What to ask.
 
     Attributes:
@@ -141,7 +143,7 @@ class Request:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: Body | None = None
     patience_seconds: float = 60.0
 
@@ -216,7 +218,7 @@ class Connections:
             if connection is None:
                 return None
             if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
-                connection.sock.settimeout(Request.patience_seconds)
+                connection.sock.settimeout(_SEND_SECONDS)
                 return connection
             connection.close()
 
@@ -236,7 +238,7 @@ class Connections:
             connection.set_tunnel(parts.hostname, parts.port or _PORTS["https"], proxy_headers(proxy))
         with _failing_softly():
             connection.connect()
-            connection.sock.settimeout(Request.patience_seconds)
+            connection.sock.settimeout(_SEND_SECONDS)
         return connection
 
     def _plain_or_secure(self, scheme: str, host: str, port: int) -> HTTPConnection:

@@ -14,9 +14,10 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from drivetrain.images.reference import DOCKER_HUB
 from drivetrain.model.errors import OutsideFailed
@@ -30,8 +31,7 @@ _TOKEN_USER = "<token>"  # noqa: S105 (not a secret: the protocol's word)
 _HELPER_PATIENCE_SECONDS = 60
 
 
-@dataclass(frozen=True, kw_only=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """A user of a registry.
 
     Attributes:

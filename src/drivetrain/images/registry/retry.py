@@ -6,9 +6,10 @@ import email.utils
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TypeVar
+
+import msgspec
 
 T = TypeVar("T")
 
@@ -19,8 +20,7 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_WAIT_SECONDS = 120.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How patient to be.
 
     Attributes:

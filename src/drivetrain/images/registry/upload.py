@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
+
+import msgspec
 
 from drivetrain.images.descriptor import Descriptor
 from drivetrain.images.reference import Reference
@@ -49,8 +50,7 @@ class Sessions:
             self._open[key] = url
 
 
-@dataclass(frozen=True, kw_only=True)
-class Upload:
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """Something to send.
 
     Attributes:
@@ -212,8 +212,7 @@ class Upload:
         return _Body(self.file, begin, end, self.sent)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Session:
+class _Session(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     offset: int
     least: int

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import tarfile
+import threading
 
 import pytest
 import zstandard
 
-from drivetrain.images.archive import EPOCH_SECONDS, Compression, Entry, directory, file, files_below, link, write_layer
+from drivetrain.images.archive import EPOCH_SECONDS, Compression, Entry, Stopped, directory, file, files_below, link, write_layer
 from drivetrain.images.descriptor import LAYER
 from drivetrain.images.digest import digest_of
 from drivetrain.images.store import ImageStore
@@ -85,6 +86,20 @@ def test_a_file_that_is_gone_is_named_and_nothing_is_left(store, tmp_path):
         write_layer([Entry(name="gone", source=tmp_path / "gone")], store, compression=Compression.ZSTD, made_by="")
     assert [path.name for path in (store.directory / "ingest").iterdir()] == []
     assert list((store.directory / "blobs" / "sha256").iterdir()) == []
+
+
+@pytest.mark.parametrize("compression", list(Compression))
+def test_a_layer_that_nobody_wants_any_more_leaves_nothing(store, tmp_path, compression):
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(Stopped):
+        write_layer([file("a", "x" * 9_000_000)], store, compression=compression, made_by="", stopped=stopped)
+    assert list((store.directory / "blobs" / "sha256").iterdir()) == []
+
+
+def test_the_digest_of_what_is_not_compressed_is_that_of_its_content(store):
+    layer = write_layer([file("a", "text")], store, compression=Compression.NONE, made_by="")
+    assert layer.diff_id == layer.descriptor.digest == digest_of(store.read(layer.descriptor.digest))
 
 
 MEASURED = """

@@ -2,21 +2,34 @@
 
 import base64
 import hashlib
+import sys
 
 import pytest
 
 from drivetrain.images.descriptor import platform_of
-from drivetrain.images.packages import Package, Staging, Target, grouped
+from drivetrain.images.package import Package
+from drivetrain.images.packages import Staging, grouped
+from drivetrain.images.target import Target
 from drivetrain.model.errors import ProjectError
 from drivetrain.settings import read_settings
 
 PLATFORM = platform_of("amd64")
 
 
+class Untold:
+    """Progress that nobody is told of."""
+
+    def step(self, text):
+        """Nothing."""
+
+    def detail(self, line):
+        """Nothing."""
+
+
 @pytest.fixture
 def stage(tmp_path):
     target = Target(platform=PLATFORM, python="3.11")
-    return Staging(tmp_path / "stage", target, read_settings({"HOME": str(tmp_path)}), None)
+    return Staging(tmp_path / "tests" / "stage", target, read_settings({"HOME": str(tmp_path)}), Untold())
 
 
 def digest(text):
@@ -101,3 +114,40 @@ def test_what_was_built_for_another_machine_is_named(stage, tag):
 
 def test_names_are_compared_as_indexes_do():
     assert Package(name="Flask_SQLAlchemy", version="1").normal_name == "flask-sqlalchemy"
+
+
+def bytecode(stage, **options):
+    with stage.compiling("/opt/model", wanted=True, **options) as compiling:
+        return {entry.name.rpartition("/__pycache__/")[0]: entry for entry in compiling.entries()}
+
+
+@pytest.fixture
+def our_stage(tmp_path):
+    """For the version of Python that is sure to be here."""
+    version = ".".join(map(str, sys.version_info[:2]))
+    target = Target(platform=PLATFORM, python=version)
+    return Staging(tmp_path / "tests" / "stage", target, read_settings({"HOME": str(tmp_path)}), Untold())
+
+
+def test_bytecode_names_the_place_in_the_image_and_is_never_compared_with_its_source(our_stage):
+    install(our_stage, "a", {"a/__init__.py": "def f(): pass\n"})
+    ((place, entry),) = bytecode(our_stage).items()
+    assert place == f"opt/model/lib/python{our_stage._target.python}/site-packages/a"
+    content = entry.source.read_bytes()
+    assert content[4:8] == b"\x01\0\0\0"
+    assert f"/{place}/__init__.py".encode() in content
+
+
+def test_what_is_hardly_ever_imported_is_not_compiled(our_stage):
+    seldom = ["a/tests/test_a.py", "a/sub/test/b.py", "pip/__init__.py", "setuptools/_vendor/x.py", "drivetrain/platform/queue.py"]
+    often = ["a/testing/x.py", "pip_audit/x.py", "b/setuptools/x.py", "_distutils_hack/__init__.py", "pkg_resources/__init__.py"]
+    install(our_stage, "a", dict.fromkeys([*seldom, *often], "x = 1\n"))
+    root = f"opt/model/lib/python{our_stage._target.python}/site-packages/"
+    assert set(bytecode(our_stage)) == {f"{root}{name.rpartition('/')[0]}" for name in often}
+
+
+def test_without_an_interpreter_of_the_image_s_version_nothing_is_compiled(tmp_path):
+    target = Target(platform=PLATFORM, python="3.99")
+    stage = Staging(tmp_path / "stage", target, read_settings({"HOME": str(tmp_path)}), Untold())
+    install(stage, "a", {"a.py": "x = 1\n"})
+    assert bytecode(stage) == {}

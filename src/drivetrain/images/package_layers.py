@@ -1,0 +1,26 @@
+"""Layers of packages that were brought to a staging directory: by group, and their bytecode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from drivetrain.images.image import Layer
+from drivetrain.images.layer_maker import LayerMaker, few, key_of
+from drivetrain.images.packages import Compiling, Distribution, grouped
+
+
+def package_layers(distributions: Iterable[Distribution], world: str, maker: LayerMaker) -> list[Layer]:
+    """A layer for each group; one of the same packages, whatever project they were for, is the same and made once."""
+    layers = []
+    for name, members in grouped(distributions):
+        entries = [entry for one in members for entry in one.entries]
+        key = key_of([world, maker.options.compression.value], (one.record for one in members))
+        title = f"{'the server: ' if world == 'server' else ''}{name}: {few([str(one.package) for one in members])}"
+        layers.append(maker.made_before(key) or maker.remember(key, maker.write(entries, title)))
+    return layers
+
+
+def bytecode_layers(compiling: Compiling, title: str, maker: LayerMaker) -> list[Layer]:
+    """A layer of its own: what it holds depends on the interpreter that is here, what the others hold does not."""
+    compiled = compiling.entries()
+    return [maker.write(compiled, title)] if compiled else []
