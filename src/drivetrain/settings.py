@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from drivetrain.model.cache_place import cache_directory
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the process environment says, read once.
@@ -45,13 +47,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         environ: Usually ``os.environ``.
     """
     home = Path(environ.get("HOME") or Path.home())
-    cache_home = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     data_home = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     config_home = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     uv = environ.get("DRIVETRAIN_UV")
     collector = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     return Settings(
-        cache_directory=Path(environ.get("DRIVETRAIN_CACHE_DIR") or cache_home / "drivetrain"),
+        cache_directory=Path(cache_directory(environ, str(home))),
         pyenv_root=Path(environ.get("PYENV_ROOT") or home / ".pyenv"),
         uv=Path(uv) if uv else None,
         wants_traces=bool(collector) and environ.get("OTEL_SDK_DISABLED", "").lower() != "true",

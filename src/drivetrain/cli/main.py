@@ -2,7 +2,7 @@
 
 Exit status 0: done. 1: the prediction, the project or the world outside failed. 2: misuse. 130: interrupted.
 
-What starts a server in the usual way comes first and imports little: the command line's own library, and with it half of what an
+What starts a server in the usual way comes first and imports little: that library for command lines, and with it half of what an
 interpreter imports until then, is left out where the words can be read without it.
 """
 
@@ -13,9 +13,15 @@ import os
 import signal
 import sys
 
-from drivetrain.cli.serve_line import read_serve_line
-from drivetrain.cli.terminal import Terminal
-from drivetrain.model.errors import DrivetrainError, InternalError, Misuse
+from drivetrain.cli.early_start import EarlyStart
+from drivetrain.cli.serve_words import read_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without the module that has it, which takes longer to import than all of these
+    from collections.abc import Mapping
+    from typing import Any
+
+    from drivetrain.cli.terminal import Terminal
 
 #: Inputs that do not fit are misuse of the command line. The code is compared, not the class, to import its module only on need.
 _INVALID_INPUTS = "invalid_inputs"
@@ -35,10 +41,27 @@ def _terminate(number: int, _frame: object) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; the exit status."""
+    said = read_words(arguments)
+    early = EarlyStart(said, os.environ)  # before what follows is imported
+    try:
+        return _run(arguments, said, early)
+    finally:
+        early.close()
+
+
+def _run(arguments: list[str], said: Mapping[str, Any] | None, early: EarlyStart) -> int:
+    from drivetrain.cli.terminal import Terminal
+    from drivetrain.model.errors import DrivetrainError, InternalError, Misuse
+
     debug = "--debug" in arguments
     terminal = Terminal.of_process(os.environ, color=False if "--no-color" in arguments else None, debug=debug)
     try:
-        return _carry_out(arguments, terminal)
+        if said is not None:
+            return _serve(said, early, terminal)
+        from drivetrain.cli.command_line import carry_out
+
+        gc.enable()
+        return carry_out(arguments, terminal)
     except KeyboardInterrupt:
         return 130
     except DrivetrainError as error:
@@ -65,15 +88,11 @@ def run(arguments: list[str]) -> int:
         return 1
 
 
-def _carry_out(arguments: list[str], terminal: Terminal) -> int:
-    if (line := read_serve_line(arguments)) is not None:
-        from drivetrain.cli.starting import start
+def _serve(said: Mapping[str, Any], early: EarlyStart, terminal: Terminal) -> int:
+    from drivetrain.cli.serve_line import ServeLine
+    from drivetrain.cli.starting import start
 
-        return start(line, terminal)
-    from drivetrain.cli.command_line import carry_out
-
-    gc.enable()
-    return carry_out(arguments, terminal)
+    return start(ServeLine(**said), terminal, early)
 
 
 def _describe_os_error(error: OSError) -> str:

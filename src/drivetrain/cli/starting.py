@@ -16,16 +16,22 @@ from drivetrain.cli.serve_line import ServeLine
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.project import Mode
 from drivetrain.serving.http.listening import bind
-from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, begin_loading, launch
+from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, begin_loading, launch, process_command
 from drivetrain.serving.template_snapshot import Snapshot, chosen_snapshot
 
 if TYPE_CHECKING:
+    from drivetrain.cli.early_start import EarlyStart
     from drivetrain.cli.serving import ServeOptions
     from drivetrain.serving.webhooks import WebhookOptions
 
 
-def start(line: ServeLine, terminal: Terminal) -> int:
+def start(line: ServeLine, terminal: Terminal, early: EarlyStart | None = None) -> int:
     """Serve the project in the working directory until told to stop; the exit status.
+
+    Args:
+        line: How to serve it.
+        terminal: Where to tell of it.
+        early: A worker that may be under way already. It is taken or ended.
 
     Raises:
         DrivetrainError: It cannot be served as asked.
@@ -38,7 +44,9 @@ def start(line: ServeLine, terminal: Terminal) -> int:
         environ = {**opening.settings.environ, **opening.project.environment.variables, **opening.variables}
         snapshot = chosen_snapshot(line.snapshot, environ, pays=line.workers > 1 or line.reloads)
         records = opening.settings.cache_directory / "imports"
-        launched = _launch(line, command, snapshot, records)  # the model loads while we import the server
+        launched = _launch(line, command, snapshot, records, early)  # the model loads while we import the server
+        if early is not None:
+            early.close()
         from drivetrain.cli.serving import TerminalAudience, serve
 
         options = _options(line, opening, environ, snapshot, records)
@@ -46,7 +54,9 @@ def start(line: ServeLine, terminal: Terminal) -> int:
         return serve(command, launched, listener, options, terminal, TerminalAudience(terminal, logs_json=logs_json))
 
 
-def _launch(line: ServeLine, command: WorkerCommand, snapshot: Snapshot, records: Path) -> LaunchedWorker | None:
+def _launch(
+    line: ServeLine, command: WorkerCommand, snapshot: Snapshot, records: Path, early: EarlyStart | None
+) -> LaunchedWorker | None:
     """The first worker, where it is known already how it is started.
 
     With several workers even the first may need variables of its own, which the supervisor knows; with a template it may be forked,
@@ -54,8 +64,13 @@ def _launch(line: ServeLine, command: WorkerCommand, snapshot: Snapshot, records
     """
     if line.workers > 1 or _has_template(snapshot, records, command):
         return None
-    launched = launch(command)
-    return begin_loading(launched, command) if snapshot is Snapshot.OFF else launched
+    if snapshot is not Snapshot.OFF:
+        return launch(command)
+    worker = early.take(process_command(command)) if early is not None else None
+    if worker is None:
+        return begin_loading(launch(command), command)
+    launched = LaunchedWorker(process=worker.process, connection=worker.connection, log=worker.log, family=worker.family)
+    return begin_loading(launched, command)
 
 
 def _has_template(snapshot: Snapshot, records: Path, command: WorkerCommand) -> bool:

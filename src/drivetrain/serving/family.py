@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from drivetrain.serving.launch import FAMILY_VARIABLE
+from drivetrain.serving.spawning import FAMILY_VARIABLE
 
 _PROC = Path("/proc")
 

@@ -6,9 +6,8 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,14 +17,10 @@ from msgspec.structs import replace
 from drivetrain.environments.environment import Environment
 from drivetrain.model.errors import OutsideFailed, ProjectError
 from drivetrain.model.project import Mode, Project, Reference
+from drivetrain.serving.spawning import Connections, ProcessCommand, connections, new_family, spawn
 
 if TYPE_CHECKING:
     from drivetrain.serving.frames import Load
-
-#: Set for every process of a worker, to find those that left its process group when the worker has ended.
-FAMILY_VARIABLE = "DRIVETRAIN_WORKER"
-
-_LOG_PIPE_BYTES = 1024 * 1024
 
 
 class WorkerCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,55 +130,21 @@ def load_frame(command: WorkerCommand, *, records: bool = False) -> Load:
 
 
 def _launch(command: WorkerCommand) -> LaunchedWorker:
-    family = os.urandom(16).hex()
+    family = new_family()
     with connections() as ends:
         process = start_process(command, [str(ends.their_connection.fileno())], ends, family)
         return LaunchedWorker(process=process, connection=ends.connection, log=ends.log, family=family)
 
 
-class Connections(msgspec.Struct, frozen=True, kw_only=True):
-    """Both ends of what connects a worker (or a template) with the server.
-
-    Attributes:
-        connection: Carries frames; ours.
-        log: Carries standard output and error; ours.
-        their_connection: The other end.
-        their_log: The other end.
-    """
-
-    connection: socket.socket
-    log: int
-    their_connection: socket.socket
-    their_log: int
-
-
-@contextlib.contextmanager
-def connections() -> Iterator[Connections]:
-    """Make connections for a process that is started in the block. Their ends are closed after it, ours only if it fails."""
-    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-        connection, their_connection = socket.socketpair()
-        ours.callback(connection.close)
-        theirs.callback(their_connection.close)
-        log, their_log = os.pipe()
-        ours.callback(os.close, log)
-        theirs.callback(os.close, their_log)
-        _enlarge(their_log)
-        yield Connections(connection=connection, log=log, their_connection=their_connection, their_log=their_log)
-        ours.pop_all()  # kept open: the process is there
-
-
 def start_process(command: WorkerCommand, arguments: list[str], ends: Connections, family: str) -> subprocess.Popen[bytes]:
     """Start the worker package in the project's interpreter, as leader of a group of its own."""
-    return subprocess.Popen(
-        [str(command.environment.python), str(worker_directory()), *arguments],
-        cwd=command.project.root,
-        env={**process_variables(command), FAMILY_VARIABLE: family},
-        stdin=subprocess.DEVNULL,
-        stdout=ends.their_log,
-        stderr=ends.their_log,
-        pass_fds=(ends.their_connection.fileno(),),
-        start_new_session=True,
-    )
+    return spawn(process_command(command), arguments, ends, family)
+
+
+def process_command(command: WorkerCommand) -> ProcessCommand:
+    """What processes of a project are started with."""
+    arguments = (str(command.environment.python), str(worker_directory()))
+    return ProcessCommand(arguments, str(command.project.root), process_variables(command))
 
 
 def worker_directory() -> Path:
@@ -229,12 +190,3 @@ def process_variables(command: WorkerCommand) -> dict[str, str]:
         **command.variables,
         "PYTHONPATH": os.pathsep.join(filter(None, (str(worker_directory() / "authoring"), named))),
     }
-
-
-def _enlarge(pipe: int) -> None:
-    """Let a burst of output wait in the kernel rather than in the model; the default of 64 KiB is little for a progress bar."""
-    if sys.platform == "linux":
-        import fcntl
-
-        with contextlib.suppress(OSError):  # over the user's limit for pipes: the default will do
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _LOG_PIPE_BYTES)

@@ -23,9 +23,10 @@ from typing import Any
 
 from drivetrain.model.prediction import Log
 from drivetrain.serving import family
-from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, connections, entry_point_of, start_process
+from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, entry_point_of, start_process
 from drivetrain.serving.log_stream import LogDecoder
 from drivetrain.serving.process import ending_of
+from drivetrain.serving.spawning import connections
 from drivetrain.serving.template_fork import Door
 
 _READ_BYTES = 256 * 1024

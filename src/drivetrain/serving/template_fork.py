@@ -19,7 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from drivetrain.serving.launch import FAMILY_VARIABLE, LaunchedWorker, WorkerCommand, connections, process_variables
+from drivetrain.serving.launch import LaunchedWorker, WorkerCommand, process_variables
+from drivetrain.serving.spawning import FAMILY_VARIABLE, connections
 
 #: A fork takes milliseconds, and more where the template holds many gigabytes. One that takes so long is stuck.
 _FORK_SECONDS = 5.0

@@ -5,7 +5,8 @@ import msgspec
 import pytest
 
 from drivetrain.cli.serve import command
-from drivetrain.cli.serve_line import ServeLine, read_serve_line
+from drivetrain.cli.serve_line import ServeLine
+from drivetrain.cli.serve_words import read_words
 
 NOT_SAID = {"words", "engine", "gpus", "platform", "threads"}
 
@@ -41,7 +42,7 @@ def by_click(words):
 )
 def test_plain_words_are_read_as_click_reads_them(line):
     words = line.split()
-    assert read_serve_line(["serve", *words]) == by_click(words)
+    assert ServeLine(**read_words(["serve", *words])) == by_click(words)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +74,11 @@ def test_plain_words_are_read_as_click_reads_them(line):
     ],
 )
 def test_all_else_is_left_to_click(line):
-    assert read_serve_line(line.split()) is None
+    assert read_words(line.split()) is None
 
 
 def test_nothing_said_is_left_to_click():
-    assert read_serve_line([]) is None
+    assert read_words([]) is None
 
 
 def test_a_line_has_every_option_with_its_default():
