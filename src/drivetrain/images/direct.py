@@ -79,12 +79,11 @@ class DirectBuild:
         maker = LayerMaker(self._transfers.store, self._options)
         project = ProjectLayers(files, maker, self._progress, owner=self._plan.user or 0)
         project.check_space()
-        base = find_base(self._plan, reference, self._transfers, self._progress)
-        target = Target(platform=self._plan.platform, python=base.python.version, musl=base.python.musl)
-        server = ServerLayers(target, maker, self._settings, _StepsOnly(self._progress))
         with _beside(maker) as pool:
             weight_layers = pool.submit(project.weights)
-            server_layers = pool.submit(server.layers)
+            base = find_base(self._plan, reference, self._transfers, self._progress)
+            target = Target(platform=self._plan.platform, python=base.python.version, musl=base.python.musl)
+            server_layers = pool.submit(ServerLayers(target, maker, self._settings, _StepsOnly(self._progress)).layers)
             model = ModelLayers(self._plan, base.python, maker, self._settings, self._progress).world()
             layers = [*model.layers, *server_layers.result(), *weight_layers.result(), project.code(schema)]
         packages = tuple(model.packages)
