@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,6 +69,8 @@ def _parse(text: str | LocalFile, type_: Type) -> Any:
 
 def _parse_json(text: str) -> Any:
     """The JSON value, or the text itself if it is none."""
+    import json  # few servers ever need it
+
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except ValueError:

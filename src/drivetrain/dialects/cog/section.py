@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from drivetrain.dialects.cog.findings import Findings
 from drivetrain.dialects.cog.yaml_nodes import Entry, Node, Scalar, Sequence
@@ -18,8 +19,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 LONGEST_SHOWN = 80
 
 
-@dataclass(frozen=True, kw_only=True)
-class Text:
+class Text(msgspec.Struct, frozen=True, kw_only=True):
     """Text of the file with the line it stands in."""
 
     text: str

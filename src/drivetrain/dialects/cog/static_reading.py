@@ -7,8 +7,9 @@ takes a minute. It says what it cannot tell: names of inputs are certain, types 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from drivetrain.dialects.cog.static.annotation import AnnotationReader
 from drivetrain.dialects.cog.static.entry_point import find_entry_point, suggest
@@ -19,8 +20,7 @@ from drivetrain.model.finding import Finding, Severity
 from drivetrain.model.signature import ANY, Signature
 
 
-@dataclass(frozen=True, kw_only=True)
-class StaticReading:
+class StaticReading(msgspec.Struct, frozen=True, kw_only=True):
     """What the source says.
 
     Attributes:

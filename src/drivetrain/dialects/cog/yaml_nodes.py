@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import msgspec
 import yaml
 
 from drivetrain.dialects.cog.findings import Findings
@@ -24,8 +24,7 @@ MOST_NODES = 20_000
 _NULL = re.compile(r"~|null|Null|NULL|")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scalar:
+class Scalar(msgspec.Struct, frozen=True, kw_only=True):
     """A single value, as it is written in the file. ``plain`` means that it stands there without quotes."""
 
     text: str
@@ -39,17 +38,15 @@ class Scalar:
         return self.plain and _NULL.fullmatch(self.text) is not None
 
 
-@dataclass(kw_only=True)
-class Sequence:
+class Sequence(msgspec.Struct, kw_only=True):
     """A list."""
 
     line: int
-    items: list[Node] = field(default_factory=list)
+    items: list[Node] = []
     size: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One key of a mapping with its value."""
 
     key: str
@@ -57,12 +54,11 @@ class Entry:
     value: Node
 
 
-@dataclass(kw_only=True)
-class Mapping:
+class Mapping(msgspec.Struct, kw_only=True):
     """Keys and values, merge keys resolved."""
 
     line: int
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, Entry] = {}
     size: int = 1
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from drivetrain.dialects.cog.static.scope import Assigned, Callee, Class, External, Scope
 from drivetrain.dialects.cog.static.source import Bindings, SourceFile, SourceTree
@@ -18,8 +19,7 @@ _KNOWN_BASES = frozenset(("cog", "builtins", "abc", "typing"))
 _METHODS = {"predict": ("predict", "run"), "train": ("train",)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class EntryPoint:
+class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The function behind an entry point.
 
     Attributes:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
+
+import msgspec
 
 
 class Unresolved(Exception):  # noqa: N818 (not always an error: it is how evaluation says that it does not know)
     """The value cannot be told."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """A member of an enumeration."""
 
     name: str

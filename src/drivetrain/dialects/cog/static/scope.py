@@ -8,28 +8,27 @@ import dataclasses
 import enum
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from drivetrain.dialects.cog.static.source import Bound, Function, Import, SourceFile, SourceTree
 
 
-@dataclass(frozen=True)
-class External:
+class External(msgspec.Struct, frozen=True):
     """Something outside the project, by its full name."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
-class Module:
+class Module(msgspec.Struct, frozen=True, eq=False):
     """A module of the project."""
 
     source: SourceFile
 
 
-@dataclass(frozen=True, eq=False)
-class Class:
+class Class(msgspec.Struct, frozen=True, eq=False):
     """A class of the project, and the scope of the place where it is defined."""
 
     node: ast.ClassDef
@@ -41,16 +40,14 @@ class Class:
         return replace(self.scope, classes=(*self.scope.classes, self.node))
 
 
-@dataclass(frozen=True, eq=False)
-class Callee:
+class Callee(msgspec.Struct, frozen=True, eq=False):
     """A function of the project, and the scope of the place where it is defined."""
 
     node: Function
     scope: Scope
 
 
-@dataclass(frozen=True, eq=False)
-class Assigned:
+class Assigned(msgspec.Struct, frozen=True, eq=False):
     """The expression that was assigned to a name, and the scope it is in."""
 
     node: ast.expr
@@ -74,8 +71,7 @@ _STAR_MODULES: Mapping[str, Iterable[str]] = {
 _LONGEST_CHAIN = 64
 
 
-@dataclass(frozen=True, eq=False)
-class Scope:
+class Scope(msgspec.Struct, frozen=True, eq=False):
     """Where an expression is: in which file, in which class bodies, and what a function's parameters stand for there.
 
     Attributes:
@@ -85,7 +81,7 @@ class Scope:
     tree: SourceTree
     source: SourceFile
     classes: tuple[ast.ClassDef, ...] = ()
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = {}
 
     def with_values(self, values: Mapping[str, Any]) -> Scope:
         """The same with more names that have a value."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
+
+import msgspec
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(frozen=True, kw_only=True)
-class Import:
+class Import(msgspec.Struct, frozen=True, kw_only=True):
     """``import module`` or ``from module import name``; ``level`` counts the leading dots."""
 
     module: str
@@ -29,17 +29,16 @@ _MUTATORS = frozenset(
 )
 
 
-@dataclass
-class Bindings:
+class Bindings(msgspec.Struct):
     """The names bound in one body, and how sure that is.
 
     Attributes:
         star_imports: Modules all of whose names are imported.
     """
 
-    star_imports: list[Import] = field(default_factory=list)
-    _bound: dict[str, list[tuple[Bound, bool]]] = field(default_factory=dict)
-    _changed: set[str] = field(default_factory=set)
+    star_imports: list[Import] = []
+    _bound: dict[str, list[tuple[Bound, bool]]] = {}
+    _changed: set[str] = msgspec.field(default_factory=set)
 
     def find(self, name: str) -> Bound | None:
         """What a name is bound to; ``None`` if nothing, or if it depends on what happens when the program runs."""
@@ -126,8 +125,7 @@ def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
         yield part.body
 
 
-@dataclass(frozen=True, eq=False)
-class SourceFile:
+class SourceFile(msgspec.Struct, frozen=True, eq=False):
     """One parsed file of the project.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from drivetrain.dialects.cog.static.constant import evaluate
 from drivetrain.dialects.cog.static.json_form import NotJson, json_form
@@ -26,8 +27,7 @@ _FIELD_CALLS: Final = frozenset(("pydantic.Field", "pydantic.fields.Field", "pyd
 _SOME: Final = object()
 
 
-@dataclass(frozen=True, kw_only=True)
-class StructureField:
+class StructureField(msgspec.Struct, frozen=True, kw_only=True):
     """One field of a structure, its annotation not yet read.
 
     Attributes:
