@@ -1,4 +1,4 @@
-"""``run``, ``train``, ``serve`` and ``exec`` with an image: find it, hand it to an engine, start it, ask it."""
+"""``run``, ``train``, ``serve`` and ``exec`` with an image: find it, hand it to an engine or unpack it, start it, ask it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 import httpx
 from click.core import ParameterSource
 
-from drivetrain.cli.image_options import TransferProgress, host_platform, shown, transfers
+from drivetrain.cli.image_options import TransferProgress, host_platform, readable, shown, transfers
 from drivetrain.cli.image_words import ImageFlags
 from drivetrain.cli.opening import parse_variables
 from drivetrain.cli.outputs import FileNames, Printer, has_files, summarise, write_json, write_result
@@ -24,6 +25,7 @@ from drivetrain.cli.prediction import Inputs, Order
 from drivetrain.cli.progress import progress_on
 from drivetrain.cli.terminal import Terminal
 from drivetrain.dialects.cog.openapi_reading import signature_from_document
+from drivetrain.environments.environment import Progress
 from drivetrain.images.descriptor import platform_of
 from drivetrain.images.engine_run import Container, Running, has_image, image_in, load_image, run_command, started
 from drivetrain.images.engines import Engine, find_engine
@@ -31,7 +33,9 @@ from drivetrain.images.image import Manifest
 from drivetrain.images.reference import Reference, parse_reference
 from drivetrain.images.store import select_platform
 from drivetrain.images.transfer import Transfers
-from drivetrain.model.errors import OutsideFailed, ProjectError
+from drivetrain.images.unpack_run import UNPACK, UnpackedRun, check_host
+from drivetrain.images.unpacked import UnpackedLayers
+from drivetrain.model.errors import Misuse, OutsideFailed, ProjectError
 from drivetrain.model.inputs import InputChecker, replace_places
 from drivetrain.model.json_value import Pointer, put_in
 from drivetrain.model.prediction import (
@@ -50,18 +54,21 @@ from drivetrain.model.prediction import (
 from drivetrain.model.project import Mode
 from drivetrain.model.signature import Signature
 from drivetrain.serving.media_type import guess_suffix, guess_type
-from drivetrain.settings import read_settings
+from drivetrain.settings import Settings, read_settings
 
 #: Tells servers of Cog to write for people, and little.
 _QUIET = ("COG_LOG_LEVEL=warning", "LOG_FORMAT=console")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class InEngine:
     """An image that an engine has."""
 
     engine: Engine
     running: Running
+
+
+Prepared: TypeAlias = InEngine | UnpackedRun
 
 
 def prepare(
@@ -73,12 +80,14 @@ def prepare(
     ports: Sequence[str] = (),
     arguments: Sequence[str] = (),
 ) -> Prepared:
-    """Find an image, here, in an engine or in its registry, and see that an engine has it.
+    """Find an image, here, in an engine or in its registry, and see that an engine has it, or that it is unpacked.
 
     Raises:
         ImageNotFound: It is nowhere.
         OutsideFailed: There is no engine.
     """
+    if flags.engine == UNPACK:
+        return _unpacked(text, flags, terminal, variables=variables, ports=ports, arguments=arguments)
     settings = read_settings(os.environ)
     engine = find_engine(flags.engine, settings)
     reference = parse_reference(text)
@@ -88,12 +97,7 @@ def prepare(
         image, name = image_in(engine, shown(reference)), shown(reference)
     else:
         with progress_on(terminal) as progress:
-            if manifest is None:
-                progress.step(f"Bringing {shown(reference)}")
-                watched = transfers(settings, watcher=TransferProgress(progress))
-                watched.pull(reference, platform_of(flags.platform) if flags.platform else host_platform())
-                manifest = _manifest(moves, reference, flags)
-                assert manifest is not None
+            manifest = manifest or _pulled(moves, reference, flags, settings, progress)
             image = moves.store.image(manifest)
             # By its digest: the engine may have another image under the name.
             name = f"localhost/drivetrain/image:{manifest.descriptor.digest[7:31]}"
@@ -109,9 +113,67 @@ def prepare(
         ports=ports,
         arguments=arguments,
     )
-    if running.wants_gpus and flags.gpus is None and not Path("/proc/driver/nvidia/version").exists():
+    _warn_without_gpu(running, terminal)
+    return InEngine(engine=engine, running=running)
+
+
+def _unpacked(
+    text: str,
+    flags: ImageFlags,
+    terminal: Terminal,
+    *,
+    variables: Sequence[str],
+    ports: Sequence[str],
+    arguments: Sequence[str],
+) -> UnpackedRun:
+    """Find an image, here or in its registry, and see that it is unpacked."""
+    check_host()
+    settings = read_settings(os.environ)
+    platform = platform_of(flags.platform) if flags.platform else host_platform()
+    if not platform.is_satisfied_by(host_platform()):
+        raise Misuse(
+            f"--engine {UNPACK} runs images for {host_platform()}, not for {platform}", hint="docker and podman emulate others"
+        )
+    reference = parse_reference(text)
+    moves = transfers(settings)
+    layers = UnpackedLayers(moves.store.directory / "unpacked", moves.store)
+    with progress_on(terminal) as progress:
+        manifest = _manifest(moves, reference, flags) or _pulled(moves, reference, flags, settings, progress)
+        image = moves.store.image(manifest)
+        if not layers.has(image):
+            progress.step(f"Unpacking {shown(reference)}")
+            transfers(settings, watcher=TransferProgress(progress)).complete(manifest)
+        unpacked = layers.unpack(image, lambda layer: progress.detail(f"a layer of {readable(layer.size)}"))
+    if arguments and ports:
+        terminal.note(f"--publish has no meaning with --engine {UNPACK}: the command's ports are this machine's")
+        ports = ()
+    running = Running(
+        name=shown(reference),
+        image=image,
+        gpus=flags.gpus,
+        variables=parse_variables((*_QUIET, *variables)),
+        ports=ports,
+        arguments=arguments,
+    )
+    _warn_without_gpu(running, terminal)
+    run = UnpackedRun(image=unpacked, running=running, environ=settings.environ)
+    if ports and not run.hides_address:
+        terminal.warn("an old release of Cog made the image: its server listens on every address of this machine")
+    return run
+
+
+def _pulled(moves: Transfers, reference: Reference, flags: ImageFlags, settings: Settings, progress: Progress) -> Manifest:
+    progress.step(f"Bringing {shown(reference)}")
+    watched = transfers(settings, watcher=TransferProgress(progress))
+    watched.pull(reference, platform_of(flags.platform) if flags.platform else host_platform())
+    manifest = _manifest(moves, reference, flags)
+    assert manifest is not None
+    return manifest
+
+
+def _warn_without_gpu(running: Running, terminal: Terminal) -> None:
+    if running.wants_gpus and running.gpus is None and not Path("/proc/driver/nvidia/version").exists():
         terminal.warn("the model asks for a GPU, and this machine has no NVIDIA driver; it runs on the CPU")
-    return Prepared(engine=engine, running=running)
 
 
 def _manifest(moves: Transfers, reference: Reference, flags: ImageFlags) -> Manifest | None:
@@ -124,6 +186,8 @@ def _manifest(moves: Transfers, reference: Reference, flags: ImageFlags) -> Mani
 
 def become(prepared: Prepared, *flags: str) -> None:
     """Make way for the engine's command, in this terminal."""
+    if isinstance(prepared, UnpackedRun):
+        prepared.become(terminal="--tty" in flags)
     command = run_command(prepared.engine, prepared.running, *flags)
     sys.stdout.flush()
     os.execve(command[0], command, dict(prepared.engine.environ))  # noqa: S606 (running an image is this command's purpose)
@@ -136,10 +200,8 @@ def serve_image(text: str, flags: ImageFlags, ctx: click.Context, terminal: Term
     prepared = prepare(text, flags, terminal, variables=ctx.params["variables"], ports=(f"{address}:{port or ''}",))
     running = prepared.running
     words = _server_words(ctx, running.is_ours, terminal)
-    become(
-        Prepared(engine=prepared.engine, running=replace(running, arguments=("python", "-m", "cog.server.http", *words))),
-        "--interactive",
-    )
+    serving = replace(running, arguments=("python", "-m", "cog.server.http", *words))
+    become(replace(prepared, running=serving), "--interactive")
     return 1
 
 
@@ -181,7 +243,7 @@ def carry_out(text: str, order: Order, flags: ImageFlags, variables: Sequence[st
             inputs.check(signature)
     if trains and not running.is_ours:
         running = replace(running, arguments=("python", "-m", "cog.server.http", "--x-mode", "train"))
-    with started(prepared.engine, running) as container:
+    with _started(replace(prepared, running=running)) as container:
         container.wait_until_ready(order.setup_timeout, terminal.text)
         if signature is None:
             document = container.client.get("/openapi.json").json()
@@ -190,6 +252,10 @@ def carry_out(text: str, order: Order, flags: ImageFlags, variables: Sequence[st
             raise ProjectError(f"the image '{text}' does not say which inputs it takes", hint="a very old Cog built it")
         caller = _Caller(container, order, signature, terminal)
         return max([caller.run(inputs, number) for number, inputs in enumerate(order.inputs, start=1)], default=0)
+
+
+def _started(prepared: Prepared) -> AbstractContextManager[Container]:
+    return prepared.started() if isinstance(prepared, UnpackedRun) else started(prepared.engine, prepared.running)
 
 
 class _Caller:

@@ -35,9 +35,10 @@ def image_options(command: Command) -> Command:
         (
             click.option(
                 "--engine",
-                type=click.Choice(["auto", "docker", "podman"]),
+                type=click.Choice(["auto", "docker", "podman", "unpack"]),
                 default="auto",
-                help="With an image: what runs it. [default: the first that is there of docker and podman]",
+                help="With an image: what runs it; unpack is no engine at all, for Linux. [default: the first that is there of "
+                "docker and podman]",
             ),
             click.option(
                 "--gpus",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import tempfile
@@ -28,10 +29,10 @@ from drivetrain.model.errors import OutsideFailed, ProjectError
 #: As Cog's own command line gives containers; PyTorch's loaders of data take much of it.
 _SHARED_MEMORY = "6g"
 _POLL_SECONDS = 0.1
-_STOP_SECONDS = 15
+STOP_SECONDS = 15
 
 #: A prediction may take for ever; a connection to this machine may not.
-_NO_LIMIT = httpx.Timeout(None, connect=15.0)
+NO_LIMIT = httpx.Timeout(None, connect=15.0)
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -143,18 +144,28 @@ def run_command(engine: Engine, running: Running, *flags: str, removes: bool = T
     return engine.command(*words, *_gpu_flags(engine, running), running.name, *running.arguments)
 
 
-def _gpu_flags(engine: Engine, running: Running) -> list[str]:
+def chosen_gpus(running: Running) -> str | None:
+    """Which GPUs the model sees: ``all``, or what ``--gpus`` says; ``None`` for none.
+
+    Raises:
+        ProjectError: One is asked for that this machine has not.
+    """
     gpus = running.gpus
     if gpus is None:
-        if not running.wants_gpus or not _DRIVER.exists():
-            return []
-        gpus = "all"
+        return "all" if running.wants_gpus and _DRIVER.exists() else None
     if gpus in ("", "none", "0"):
-        return []
+        return None
     if not _DRIVER.exists():
         raise ProjectError(
             f"--gpus {gpus} is asked for, and this machine has no NVIDIA driver", hint="leave it out to run on the CPU"
         )
+    return gpus
+
+
+def _gpu_flags(engine: Engine, running: Running) -> list[str]:
+    gpus = chosen_gpus(running)
+    if gpus is None:
+        return []
     if engine.name == "docker":
         return ["--gpus", gpus]
     devices = ["all"] if gpus == "all" else gpus.removeprefix("device=").strip('"').split(",")
@@ -166,14 +177,14 @@ class Container:
     """A container that serves a model.
 
     Attributes:
-        engine: What runs it.
-        identity: Its name.
         client: Talks to the server in it.
+        logs: What it has written.
+        is_running: Whether it has not ended.
     """
 
-    engine: Engine
-    identity: str
     client: httpx.Client
+    logs: Callable[[], str]
+    is_running: Callable[[], bool]
 
     def wait_until_ready(self, limit: timedelta, told: Callable[[str], None]) -> None:
         """Wait for the model's set-up.
@@ -190,27 +201,13 @@ class Container:
             status, failure = self._health()
             if status in ("READY", "BUSY"):
                 return
-            if status in ("SETUP_FAILED", "DEFUNCT") or (status is None and not self._is_running()):
+            if status in ("SETUP_FAILED", "DEFUNCT") or (status is None and not self.is_running()):
                 told(self.logs())
                 what = "the model failed in set-up" if status else "the container ended before it served"
                 raise ProjectError(f"{what}{f': {failure}' if failure else ''}", hint="what it wrote is above")
             time.sleep(_POLL_SECONDS)
         told(self.logs())
         raise ProjectError(f"the model was not set up in {limit.total_seconds():.0f} s", hint="--setup-timeout gives it longer")
-
-    def logs(self) -> str:
-        """What it has written."""
-        done = subprocess.run(
-            self.engine.command("logs", self.identity),
-            env=dict(self.engine.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        return done.stdout
 
     def _health(self) -> tuple[str | None, str | None]:
         try:
@@ -220,11 +217,6 @@ class Container:
         setup = document.get("setup") or {}
         lines = str(setup.get("logs") or "").strip().splitlines()
         return document.get("status"), lines[-1] if lines else None
-
-    def _is_running(self) -> bool:
-        with contextlib.suppress(OutsideFailed):
-            return self.engine.call("inspect", "--format", "{{.State.Running}}", self.identity).strip() == "true"
-        return False
 
 
 @contextlib.contextmanager
@@ -240,10 +232,34 @@ def started(engine: Engine, running: Running) -> Iterator[Container]:
     try:
         engine.call(*command[1:])
         address = engine.call("port", identity, f"{layout.PORT}/tcp").splitlines()[0].strip()
-        with httpx.Client(base_url=f"http://{address}", timeout=_NO_LIMIT, trust_env=False) as client:
-            yield Container(engine=engine, identity=identity, client=client)
+        with httpx.Client(base_url=f"http://{address}", timeout=NO_LIMIT, trust_env=False) as client:
+            yield Container(
+                client=client,
+                logs=functools.partial(_logs, engine, identity),
+                is_running=functools.partial(_is_running, engine, identity),
+            )
     finally:
         with contextlib.suppress(OutsideFailed):
-            engine.call("stop", "--time", str(_STOP_SECONDS), identity)
+            engine.call("stop", "--time", str(STOP_SECONDS), identity)
         with contextlib.suppress(OutsideFailed):
             engine.call("rm", "--force", identity)
+
+
+def _logs(engine: Engine, identity: str) -> str:
+    done = subprocess.run(
+        engine.command("logs", identity),
+        env=dict(engine.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return done.stdout
+
+
+def _is_running(engine: Engine, identity: str) -> bool:
+    with contextlib.suppress(OutsideFailed):
+        return engine.call("inspect", "--format", "{{.State.Running}}", identity).strip() == "true"
+    return False

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,8 +121,9 @@ def find_engine(name: str, settings: Settings, *, builds: bool = False) -> Engin
         raise OutsideFailed(f"'{tried[-1]}' is installed but does not work", hint=hint)
     wanted = name if name != "auto" else " or ".join((", ".join(choices[:-1]), choices[-1]))
     package = _PACKAGES[name if name != "auto" else choices[0]]
+    without = "; or run the image without one: --engine unpack" if not builds and sys.platform.startswith("linux") else ""
     raise OutsideFailed(
-        f"there is no container engine on this machine: {wanted}", hint=f"install one; on Debian: apt install {package}"
+        f"there is no container engine on this machine: {wanted}", hint=f"install one; on Debian: apt install {package}{without}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,9 @@ def test_an_image_says_whether_it_wants_a_gpu():
 
 
 def test_without_an_engine_the_choices_are_named():
-    with pytest.raises(OutsideFailed, match="no container engine on this machine: docker or podman"):
+    with pytest.raises(OutsideFailed, match="no container engine on this machine: docker or podman") as caught:
         find_engine("auto", read_settings({"PATH": "/nowhere", "HOME": "/nowhere"}))
+    assert ("--engine unpack" in caught.value.hint) == sys.platform.startswith("linux")
     with pytest.raises(OutsideFailed, match="machine: buildah, podman or docker"):
         find_engine("auto", read_settings({"PATH": "/nowhere", "HOME": "/nowhere"}), builds=True)
 
