@@ -9,6 +9,7 @@ holds the ``cog`` module.
 Python 2 must be able to read this file, to be told that it is too old.
 """
 
+import gc
 import sys
 
 if sys.version_info < (3, 8):
@@ -32,6 +33,7 @@ def load_package():  # type: ignore[no-untyped-def] # noqa: ANN201 (annotations 
 
 
 if __name__ == "__main__":  # multiprocessing's spawn runs this file again under another name
+    gc.disable()  # what is imported stays; the collector is the author's again before the author's module is imported
     del sys.path[0]  # the directory of this file, which Python put there
     load_package()  # type: ignore[no-untyped-call] # as above
     from drivetrain_worker.main import main
@@ -39,6 +41,7 @@ if __name__ == "__main__":  # multiprocessing's spawn runs this file again under
     if sys.argv[1] == "template":
         from drivetrain_worker.template import main as be_template
 
+        gc.enable()
         main(*be_template(int(sys.argv[2])))  # in each process that was forked from it
     else:
         main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import inspect
 import os
 import sys
@@ -54,6 +55,16 @@ def main(descriptor: int, read_before: Optional[int] = None, inheritance: Option
     leave(worker.loop)
 
 
+def _import_asyncio() -> None:
+    """Import what the session will need, while the server is on its way; for as long, the collector has nothing to do."""
+    is_enabled = gc.isenabled()
+    gc.disable()
+    import drivetrain_worker.asynchronous  # noqa: F401 (used in the end)
+
+    if is_enabled:
+        gc.enable()
+
+
 class _Worker:
     """A worker before it has anything to run.
 
@@ -74,7 +85,7 @@ class _Worker:
         if entry_point is None:
             return
         if entry_point.is_async:
-            import drivetrain_worker.asynchronous  # noqa: F401 (used in the end; now, the server is on its way anyway)
+            _import_asyncio()
         order = self._channel.receive()
         if order["type"] == "stop":
             return
@@ -106,6 +117,7 @@ class _Worker:
         from drivetrain_worker.loading import enter_project, find_entry_point, import_file
 
         enter_project(frame["root"])
+        gc.enable()
         if frame.get("records"):
             from drivetrain_worker.template_record import ImportRecorder
 

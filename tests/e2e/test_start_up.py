@@ -135,3 +135,18 @@ def test_a_worker_imports_next_to_nothing_before_the_project(project, kind):
         "urllib",
     }
     assert len(before) < 110
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("choice", ["enable", "disable"])
+def test_the_collector_is_the_authors(project, kind, choice):
+    source = f"""
+        import gc
+        BEFORE = gc.isenabled()
+        gc.{choice}()
+
+        class Predictor:
+            {kind} predict(self) -> list:
+                return [BEFORE, gc.isenabled()]
+    """
+    assert json.loads(project(source).run("--json").stdout)["output"] == [True, choice == "enable"]
