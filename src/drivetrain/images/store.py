@@ -27,7 +27,8 @@ from drivetrain.model.errors import OutsideFailed
 
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
 #: Files that nobody has touched for so long belong to no process that lives; downloads are kept for longer.
-_LEFT_SECONDS = 24 * 3600
+_DAY_SECONDS = 24 * 3600
+_LEFT_SECONDS = _DAY_SECONDS
 _BEGUN_SECONDS = 14 * 24 * 3600
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -76,11 +77,14 @@ class ImageStore:
         return self.directory / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the content is here."""
+        """Whether the content is here. Who asks is about to use it, so it stays for some more weeks."""
+        path = self.path(descriptor.digest)
         try:
-            return self.path(descriptor.digest).stat().st_size == descriptor.size
+            status = path.stat()
         except OSError:
             return False
+        _renew(path, status.st_mtime)
+        return status.st_size == descriptor.size
 
     def read(self, digest: str) -> bytes:
         """Content that is small.
@@ -96,7 +100,7 @@ class ImageStore:
     def put(self, content: bytes) -> str:
         """Store content; its digest."""
         digest = digest_of(content)
-        if not self.path(digest).exists():
+        if not self.has(Descriptor(media_type="", digest=digest, size=len(content))):
             with self.writer() as blob:
                 blob.write(content)
                 blob.commit(digest)
@@ -204,8 +208,12 @@ class ImageStore:
         (self.directory / "notes" / f"{name}.json").unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove what processes have left that were killed: all but downloads that were begun, which are gone on with."""
+        """Remove what processes have left that were killed: all but downloads that were begun, which are gone on with.
+
+        Once a day, also what no name leads to and nobody has used for weeks.
+        """
         now = time.time()
+        self._sweep(now)
         for path in (*self.directory.glob("staging/*"), *self.directory.glob("ingest/*")):
             kept = _BEGUN_SECONDS if path.suffix == ".partial" else _LEFT_SECONDS
             with contextlib.suppress(OSError):  # another process may be tidying too
@@ -215,6 +223,20 @@ class ImageStore:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+    def _sweep(self, now: float) -> None:
+        mark = self.directory / "notes" / "swept"
+        with contextlib.suppress(OSError):
+            if now - mark.stat().st_mtime < _DAY_SECONDS:
+                return
+        if not (self.directory / "blobs").is_dir():
+            return
+        from drivetrain.images.sweep import sweep
+
+        with _explained(self.directory):
+            mark.touch()
+        with self._locked():  # so that no name is given meanwhile
+            sweep(self.directory / "blobs" / "sha256", self._tagged(), now)
 
     def _tagged(self) -> tuple[Descriptor, ...]:
         try:
@@ -281,6 +303,13 @@ def select_platform(manifest: Manifest, platform: Platform, name: str) -> Descri
 def is_config(descriptor: Descriptor) -> bool:
     """Whether it describes a config document of a container image, and not of something else that registries hold."""
     return descriptor.media_type == CONFIG
+
+
+def _renew(path: Path, modified: float) -> None:
+    """Note that content is in use, once a day."""
+    if time.time() - modified > _DAY_SECONDS:
+        with contextlib.suppress(OSError):  # it may be another user's
+            os.utime(path)
 
 
 def _digest_of_file(file: Path) -> str:

@@ -113,4 +113,71 @@ def test_what_killed_processes_left_is_removed_when_it_is_old(store):
         for place in ("staging", "ingest")
         for path in (store.directory / place).iterdir()
     }
-    assert left == {"staging/new", "ingest/tmp-new", "ingest/old.partial"}
+    assert left - {"ingest/lock"} == {"staging/new", "ingest/tmp-new", "ingest/old.partial"}
+
+
+# What is used no more
+
+
+MONTHS_AGO = time.time() - 60 * 24 * 3600
+
+
+def age(store, *digests):
+    for digest in digests:
+        os.utime(store.path(digest), (MONTHS_AGO, MONTHS_AGO))
+
+
+def blob(store, content):
+    return Descriptor(media_type=LAYER, digest=store.put(content), size=len(content))
+
+
+def test_what_no_name_leads_to_is_removed_when_nobody_has_used_it_for_long(store):
+    old, new = blob(store, b"old"), blob(store, b"new")
+    age(store, old.digest)
+    store.tidy()
+    assert (store.has(old), store.has(new)) == (False, True)
+
+
+def test_all_that_a_name_leads_to_stays(store):
+    layer = blob(store, b"layer")
+    whole = Image(config={"os": "linux", "architecture": "amd64"}, layers=(layer,))
+    index = store.add_index([store.add_image(whole)])
+    store.tag("mine", index)
+    parts = [layer.digest, whole.config_descriptor.digest, whole.descriptor.digest, index.digest]
+    age(store, *parts)
+    store.tidy()
+    assert all(store.path(digest).exists() for digest in parts)
+
+
+def test_what_a_name_meant_before_goes(store):
+    before = store.add_image(image(1))
+    store.tag("mine", before)
+    store.tag("mine", store.add_image(image(2)))
+    age(store, before.digest)
+    store.tidy()
+    assert not store.path(before.digest).exists()
+
+
+def test_what_is_asked_for_stays_for_some_more_weeks(store):
+    layer = blob(store, b"layer")
+    age(store, layer.digest)
+    assert store.has(layer)
+    store.tidy()
+    assert store.has(layer)
+
+
+def test_it_is_looked_for_once_a_day(store):
+    store.put(b"something")
+    store.tidy()
+    layer = blob(store, b"layer")
+    age(store, layer.digest)
+    store.tidy()
+    assert store.path(layer.digest).exists()
+    os.utime(store.directory / "notes" / "swept", (MONTHS_AGO, MONTHS_AGO))
+    store.tidy()
+    assert not store.path(layer.digest).exists()
+
+
+def test_a_store_that_there_is_not_yet_needs_no_tidying(store):
+    store.tidy()
+    assert not store.directory.exists()
