@@ -238,7 +238,7 @@ def test_serve_serves_an_image_until_it_is_stopped(model):
 # Built by Cog
 
 
-def test_an_image_with_cog_s_own_server_runs_too(model, debian_base):
+def test_an_image_with_cog_s_own_server_runs_too(model, debian_base, registry_server):
     """Laid out as Cog does it, with the package from the index and the labels that Cog writes."""
     run(model, "build", "-t", "greeter")
     described = json.loads(run(model, "inspect", "--json", "greeter").stdout)
@@ -262,6 +262,17 @@ def test_an_image_with_cog_s_own_server_runs_too(model, debian_base):
     done = run(model, "run", "localhost/made-by-cog:1", "-i", "text=you", "-i", f"image=@{context}/photo.jpg")
     assert done.stdout == "hello you 5\n"
     assert "did you mean 'text'?" in run(model, "run", "localhost/made-by-cog:1", "-i", "txt=you", status=2).stderr
+    # Without an engine, from a registry.
+    name = f"{registry_server.host}/team/made-by-cog:1"
+    podman(model, "push", "--quiet", "--tls-verify=false", "localhost/made-by-cog:1", name)
+    done = run(model, "run", name, "--engine", "unpack", "-i", "text=you", "-i", f"image=@{context}/photo.jpg")
+    assert done.stdout == "hello you 5\n"
+    # What a layer removes of those below it is gone.
+    (context / "Dockerfile").write_text(f"FROM {name}\nRUN rm -r /usr/share/doc /etc/motd && mkdir /usr/share/doc\n")
+    podman(model, "build", "--quiet", "--tls-verify=false", "--tag", f"{name}-less", str(context))
+    podman(model, "push", "--quiet", "--tls-verify=false", f"{name}-less")
+    script = "ls -A /usr/share/doc; ls /etc/motd || echo gone; python -c 'import cog'"
+    assert run(model, "exec", "--engine", "unpack", "--image", f"{name}-less", "sh", "-c", script).stdout == "gone\n"
 
 
 # Built with an engine

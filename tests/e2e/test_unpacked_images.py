@@ -20,6 +20,8 @@ pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="namespaces are of Linux"),
 ]
 
+DRIVETRAIN = Path(sys.executable).parent / "drivetrain"
+
 PREDICTOR = """
 import os
 
@@ -28,7 +30,9 @@ from cog import BasePredictor, Input, Path
 
 class Predictor(BasePredictor):
     def setup(self):
-        self.word = "hello"
+        self.word = os.environ.get("WORD", "hello")
+        if not self.word:
+            raise RuntimeError("no word")
         open("/src/written", "w").write("by this run")
 
     def predict(self, text: str = Input(description="Whom to greet"), image: Path = Input(default=None)) -> str:
@@ -77,7 +81,7 @@ def runs(cache):
 
 
 def start(project, *arguments, **options):
-    command = [str(project.python.parent / "drivetrain"), *arguments]
+    command = [str(DRIVETRAIN), *arguments]
     return subprocess.Popen(command, cwd=project.root, env=project.environment(), text=True, **options)
 
 
@@ -242,8 +246,6 @@ def test_a_copy_serves_where_the_kernel_has_no_overlay_to_give(greeter, cache):
     try:
         assert "overlay" not in inside(greeter, "head", "-1", "/proc/self/mountinfo")
         test_what_a_run_writes_is_of_that_run_alone(greeter, cache)
-        done = run(greeter, "run", "greeter", "--engine", "unpack", "-i", "text=you")
-        assert done.stdout == "hello you 0\n"
     finally:
         for path, text in before.items():
             path.write_text(text)
@@ -264,13 +266,36 @@ def as_nobody(greeter):
         environ = {**greeter.environment(), "HOME": home, "DRIVETRAIN_CACHE_DIR": f"{home}/cache", "TMPDIR": home}
 
         def cli(*arguments):
-            command = [*NOBODY, str(greeter.python.parent / "drivetrain"), *arguments]
+            command = [*NOBODY, str(DRIVETRAIN), *arguments]
             done = subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True, timeout=120)
             assert done.returncode == 0, done.stderr
             return done.stdout
 
         cli.cache = Path(home) / "cache"
         yield cli
+
+
+def test_a_kernel_that_forbids_namespaces_is_told(greeter):
+    inner = f"echo 0 >/proc/sys/user/max_user_namespaces && exec {DRIVETRAIN} exec --engine unpack --image greeter true"
+    command = ["unshare", "--user", "--map-root-user", "sh", "-c", inner]
+    done = subprocess.run(command, env=greeter.environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "does not let this user make namespaces" in done.stderr
+    assert "sysctl user.max_user_namespaces=" in done.stderr
+
+
+def test_within_a_container_that_hides_parts_of_proc_it_works_too(greeter):
+    inner = f"mount --bind /dev/null /proc/cpuinfo && exec {DRIVETRAIN} exec --engine unpack --image greeter "
+    inner += "sh -c 'cat /proc/self/comm; grep -c /proc/cpuinfo /proc/self/mountinfo'"
+    command = ["unshare", "--mount", "sh", "-c", inner]
+    done = subprocess.run(command, env=greeter.environment(), capture_output=True, text=True, timeout=60)
+    assert done.stdout == "cat\n1\n", done.stderr
+
+
+def test_a_model_that_fails_in_set_up_is_told_with_what_it_wrote(greeter):
+    done = run(greeter, "run", "greeter", "--engine", "unpack", "-e", "WORD=", "-i", "text=you", status=1)
+    assert "the model failed in set-up" in done.stderr
+    assert "no word" in done.stderr
 
 
 def test_a_user_without_rights_runs_it_too(as_nobody):

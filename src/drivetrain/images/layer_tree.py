@@ -160,8 +160,7 @@ class _Unpacking:
         marked += [_mark_emptied(f"{self._tree}/{path}") for path in emptied]
         for path, (mode, mtime) in sorted(self._directories.items(), reverse=True):  # those within others first
             os.utime(path, (mtime, mtime))
-            # Who made a directory can always enter it: it must be moved into place, and one day removed.
-            os.chmod(path, mode & 0o1777 | (0o700 if path == self._tree else 0))
+            os.chmod(path, mode & 0o1777 | 0o700)  # so that its owner can one day remove it
         gone = tuple(path for path in self._gone if path not in self._emptied)
         # The kernel does not look for a mark at the top.
         return Removals(gone=gone, emptied=emptied, is_marked=all(marked) and "" not in emptied)

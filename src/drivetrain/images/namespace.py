@@ -43,6 +43,7 @@ _NOT_FOUND = 127
 
 #: How long a command has to end whose starter or terminal is gone.
 _GRACE_SECONDS = 15
+_REMINDER_SECONDS = 1
 #: That many requests to end are passed on; the last one ends it in any case.
 _PATIENCE = 3
 
@@ -164,16 +165,13 @@ def _see_through(child: int, starter: int) -> int:
     """Pass signals on until the child has ended; its exit status."""
     asked, deadline = 0, None
     while True:
-        left = 3600.0 if deadline is None else deadline - time.monotonic()
-        if left <= 0:
-            os.kill(child, signal.SIGKILL)
-            deadline = None
-            continue
-        info = signal.sigtimedwait((*_PASSED_ON, signal.SIGCHLD), left)
+        info = signal.sigtimedwait((*_PASSED_ON, signal.SIGCHLD), _REMINDER_SECONDS)
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
+        if deadline is not None and info is None:  # a first process that is not prepared for it yet does not notice
+            os.kill(child, signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
         if info is None:
             continue
         number = info.si_signo
@@ -242,8 +240,9 @@ def own_directory(runs: str) -> Iterator[str]:
         os.mkdir(directory, 0o700)
         yield directory
     finally:
-        remove_tree(directory)
-        os.unlink(f"{directory}.lock")
+        with contextlib.suppress(OSError):  # the next sweep tries again
+            remove_tree(directory)
+            os.unlink(f"{directory}.lock")
         os.close(lock)
 
 

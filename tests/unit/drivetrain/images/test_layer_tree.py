@@ -174,6 +174,11 @@ def test_a_file_is_no_directory(layers):
         layers.add(entry("a", "x"), entry("a/b", "x"))
 
 
+def test_directories_can_be_removed_by_their_owner(layers):
+    tree, _ = layers.add(entry("a", mode=0o555), entry("a/b", mode=0))
+    assert [stat.S_IMODE((tree / name).stat().st_mode) for name in ("a", "a/b")] == [0o755, 0o700]
+
+
 def test_devices_and_pipes_are_left_out(layers):
     kinds = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
     tree, _ = layers.add(*(entry(f"dev/{kind.decode()}", "", type=kind) for kind in kinds), entry("dev/file", "x"))
