@@ -69,26 +69,42 @@ def processes():
 
 
 class Receiver:
-    """Takes webhooks; keeps their bodies by prediction."""
+    """Takes webhooks: at ``/slow`` after a while, at ``/failing`` only every other time, elsewhere at once.
+
+    Attributes:
+        bodies: What came, by prediction.
+        deliveries: Status and delivery id of what came, by prediction.
+    """
 
     def __init__(self):
         self.bodies = defaultdict(list)
+        self.deliveries = defaultdict(list)
+        failed = set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                receiver.bodies[body["id"]].append(body)
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                delivery = self.headers["webhook-id"]
+                if self.path == "/slow":
+                    time.sleep(2)
+                fails = self.path == "/failing" and delivery not in failed
+                if fails:
+                    failed.add(delivery)
+                else:
+                    receiver.bodies[body["id"]].append(body)
+                    receiver.deliveries[body["id"]].append((body["status"], delivery))
+                with contextlib.suppress(OSError):
+                    self.send_response(500 if fails else 200)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
 
             def log_message(self, *_arguments):
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -56,49 +55,6 @@ MODEL = """
             note("end", name)
             return {{"name": name, "file": Path("out.txt")}}
 """
-
-
-class Receiver:
-    """Takes webhooks: at ``/good`` at once, at ``/slow`` after a while, at ``/failing`` only every other time."""
-
-    def __init__(self):
-        self.bodies = defaultdict(list)
-        self.failed = set()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status = 200
-                if self.path == "/slow":
-                    time.sleep(2)
-                if self.path == "/failing" and self.headers["webhook-id"] not in receiver.failed:
-                    receiver.failed.add(self.headers["webhook-id"])
-                    status = 500
-                else:
-                    receiver.bodies[body["id"]].append((body["status"], self.headers["webhook-id"]))
-                with contextlib.suppress(OSError):
-                    self.send_response(status)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-
-            def log_message(self, *_arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-
-@pytest.fixture
-def receiver():
-    made = Receiver()
-    thread = threading.Thread(target=made.server.serve_forever)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
 
 
 @pytest.fixture
@@ -363,9 +319,9 @@ def time_of(text):
 
 def assert_each_end_was_told(seen, records, receiver, settled):
     terminal = {records[seen.ids[name]]["id"]: records[seen.ids[name]]["status"] for name in seen.told & set(seen.ids)}
-    assert settled(lambda: all(any(status in TERMINAL for status, _ in receiver.bodies[each]) for each in terminal), seconds=90)
+    assert settled(lambda: all(any(status in TERMINAL for status, _ in receiver.deliveries[each]) for each in terminal), seconds=90)
     for prediction_id, status in terminal.items():
-        told = [(each, delivery) for each, delivery in receiver.bodies[prediction_id] if each in TERMINAL]
+        told = [(each, delivery) for each, delivery in receiver.deliveries[prediction_id] if each in TERMINAL]
         assert {each for each, _ in told} == {status}, told
         assert len({delivery for _, delivery in told}) == 1, "told twice as if it were two"
 

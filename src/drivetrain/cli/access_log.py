@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 
-import msgspec
-
+from drivetrain.cli.json_lines import JsonLines
 from drivetrain.cli.terminal import Terminal
 from drivetrain.gateways.http.shell import AccessLine
 
-#: Lines for programs are written together: one call for many, since whoever reads them may be slow.
-_FLUSH_SECONDS = 0.1
+#: How long lines for programs wait for others.
+_HELD_SECONDS = 0.1
 
 
 class AccessLog:
@@ -25,25 +23,20 @@ class AccessLog:
 
     def __init__(self, terminal: Terminal, *, as_json: bool) -> None:
         self._terminal = terminal
-        self._as_json = as_json
-        self._encode = msgspec.json.Encoder().encode
-        self._lines: list[bytes] = []
+        self._lines = JsonLines(terminal, held_for=_HELD_SECONDS) if as_json else None
 
     def tell(self, line: AccessLine) -> None:
         """Write the line of a request, soon."""
-        if self._as_json:
-            if not self._lines:
-                asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
-            self._lines.append(self._encode({"event": "request_answered", **dataclasses.asdict(line)}))
+        if self._lines is not None:
+            self._lines.add({"event": "request_answered", **dataclasses.asdict(line)})
             return
         who = f" by {line.caller}" if line.caller else ""
         self._terminal.quiet(f"{line.method} {line.path} {line.status} in {line.seconds:.3f} s{who}")
 
     def flush(self) -> None:
         """Write what has not been written."""
-        lines, self._lines = self._lines, []
-        if lines:
-            self._terminal.note(b"\n".join(lines).decode())
+        if self._lines is not None:
+            self._lines.flush()
 
 
 class TerminalHandler(logging.Handler):

@@ -5,10 +5,7 @@ Lines of one turn of the event loop are written together, at its end: none is he
 
 from __future__ import annotations
 
-import asyncio
-
-import msgspec
-
+from drivetrain.cli.json_lines import JsonLines
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.prediction import Prediction
 
@@ -23,25 +20,17 @@ class SummaryLog:
 
     def __init__(self, terminal: Terminal, *, as_json: bool) -> None:
         self._terminal = terminal
-        self._as_json = as_json
-        self._encode = msgspec.json.Encoder().encode
-        self._lines: list[str] = []
+        self._lines = JsonLines(terminal) if as_json else None
 
     def tell(self, prediction: Prediction) -> None:
         """Write the line of a prediction that has ended. Called in the event loop."""
-        if self._as_json:
-            if not self._lines:
-                asyncio.get_running_loop().call_soon(self._write)
-            self._lines.append(self._encode(_fields(prediction)).decode())
+        if self._lines is not None:
+            self._lines.add(_fields(prediction))
             return
         seconds = prediction.predict_seconds
         took = f" in {seconds:.3f} s" if seconds is not None else ""
         why = f": {prediction.failure.message}" if prediction.failure is not None else ""
         self._terminal.quiet(f"{prediction.id} {prediction.status.value}{took}{why}")
-
-    def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        self._terminal.note("\n".join(lines))
 
 
 def _fields(prediction: Prediction) -> dict[str, object]:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import mmap
-import tempfile
-from collections.abc import AsyncIterator, Iterable
-from typing import Any, BinaryIO
+from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from drivetrain.gateways.http.refusal import Refused
-from drivetrain.model.errors import OutsideFailed
+from drivetrain.serving.http.spool import spooled
 
 #: Bytes that a body of JSON may have, files inside it included.
 JSON_BYTES = 100 * 1024 * 1024
-
-#: A larger one waits on disk until it has come whole: clients may be slow, and many.
-_MOST_IN_MEMORY = 1024 * 1024
 
 _decode = msgspec.json.Decoder().decode
 
@@ -61,22 +55,9 @@ async def read_bytes(request: Request, *, limit: int) -> bytes | mmap.mmap:
 
     Raises:
         Refused: 413: it is larger than the limit.
+        OutsideFailed: There is no room for it.
     """
-    chunks: list[bytes] = []
-    size = 0
-    with contextlib.ExitStack() as stack:
-        spool: BinaryIO | None = None
-        async for chunk in body_chunks(request, limit=limit):
-            chunks.append(chunk)
-            size += len(chunk)
-            if spool is None and size > _MOST_IN_MEMORY:
-                spool = stack.enter_context(tempfile.TemporaryFile())
-            if spool is not None:
-                await asyncio.to_thread(_write, spool, chunks)
-                chunks = []
-        if spool is not None:
-            return mmap.mmap(spool.fileno(), size, access=mmap.ACCESS_READ)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return await spooled(body_chunks(request, limit=limit))
 
 
 async def body_chunks(request: Request, *, limit: int) -> AsyncIterator[bytes]:
@@ -105,11 +86,3 @@ async def body_chunks(request: Request, *, limit: int) -> AsyncIterator[bytes]:
 
 def _too_large(limit: int) -> Refused:
     return Refused(413, f"the body is larger than the limit of {limit} bytes")
-
-
-def _write(spool: BinaryIO, chunks: Iterable[bytes]) -> None:
-    try:
-        spool.writelines(chunks)
-        spool.flush()
-    except OSError as error:
-        raise OutsideFailed(f"the body cannot be stored while it comes: {error.strerror}") from error

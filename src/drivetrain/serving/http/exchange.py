@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import mmap
-import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-if TYPE_CHECKING:
-    from drivetrain.serving.http.client_connection import ClientConnection
+from drivetrain.model.errors import OutsideFailed
 
-#: A larger body waits on disk, not in memory, until it has come whole: clients may be slow, and many.
-_LARGEST_BODY_IN_MEMORY = 1024 * 1024
+if TYPE_CHECKING:
+    import mmap
+
+    from drivetrain.serving.http.client_connection import ClientConnection
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -301,21 +299,12 @@ class Exchange:
             self._reader.set_result(None)
 
     async def _spooled(self) -> bytes | mmap.mmap:
-        chunks: list[bytes] = []
-        size = 0
-        with contextlib.ExitStack() as stack:
-            spool: BinaryIO | None = None
-            async for chunk in self.body_chunks():
-                chunks.append(chunk)
-                size += len(chunk)
-                if spool is None and size > _LARGEST_BODY_IN_MEMORY:
-                    spool = stack.enter_context(tempfile.TemporaryFile())
-                if spool is not None:
-                    await asyncio.to_thread(_write, spool, chunks)
-                    chunks = []
-            if spool is not None:
-                return mmap.mmap(spool.fileno(), size, access=mmap.ACCESS_READ)
-        return b"".join(chunks)
+        from drivetrain.serving.http.spool import spooled
+
+        try:
+            return await spooled(self.body_chunks())
+        except OutsideFailed as error:
+            raise HttpError(507, error.message) from error
 
     def _parse(self, body: bytes | mmap.mmap) -> Any:
         if isinstance(body, bytes) and not body.strip():
@@ -335,11 +324,3 @@ class Exchange:
     def _require_size(self, size: int) -> None:
         if size > (limit := self._connection.body_limit):
             raise HttpError(413, f"the body is larger than the limit of {limit} bytes")
-
-
-def _write(spool: BinaryIO, chunks: Iterable[bytes]) -> None:
-    try:
-        spool.writelines(chunks)
-        spool.flush()
-    except OSError as error:
-        raise HttpError(507, f"the body cannot be stored while it comes: {error.strerror}") from error
