@@ -214,6 +214,25 @@ def test_what_a_registry_speaks_is_asked_without_credentials(tmp_path):
         assert ["Authorization" in headers for _, _, headers in server.requests] == [False, False, True]
 
 
+def test_a_registry_of_this_machine_that_leads_from_http_to_https_is_spoken_to_over_https(authority, tmp_path):
+    file, context = authority
+    with (
+        Server(say, context) as secure,
+        Server(lambda handler: say(handler, 308, Location=f"https://localhost:{secure.port}/v2/")) as plain,
+    ):
+        options = RegistryOptions(retry=IMPATIENT, environ={"SSL_CERT_FILE": str(file)})
+        reference = parse_reference(f"localhost:{plain.port}/a/b")
+        # this one does not speak both at one port, as others do
+        with Registry(reference, CredentialStore({"HOME": str(tmp_path)}), options) as registry, pytest.raises(OutsideFailed):
+            registry.check()
+        assert len(plain.requests) == 1
+
+
+def test_certificates_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(OutsideFailed, match=f"SSL_CERT_FILE names cannot be read: '{tmp_path}/none'"):
+        check("registry.test", tmp_path, environ={"SSL_CERT_FILE": str(tmp_path / "none")})
+
+
 # Proxies
 
 

@@ -262,21 +262,22 @@ class Registry:
         """Whether to speak plain HTTP. Asked without credentials, and of this machine by HTTP first: TLS takes long to set up."""
         if is_loopback(self.name):
             try:
-                return self._status_of("http") != HTTPStatus.BAD_REQUEST  # what servers of HTTPS answer, if they do at all
+                return self._takes("http")
             except Passing as error:
                 return isinstance(error.__cause__, ConnectionRefusedError)  # nobody is there
         if not self.options.insecure:
             return False
         try:
-            self._status_of("https")
+            return not self._takes("https")
         except Passing:
             return True
-        return False
 
-    def _status_of(self, scheme: str) -> int:
+    def _takes(self, scheme: str) -> bool:
+        """Whether the registry speaks this and leads nowhere else."""
         request = Request(method="GET", url=f"{scheme}://{self._host}/v2/", patience_seconds=_SHORT_PATIENCE_SECONDS)
         with self._connections.send(request) as response:
-            return response.status
+            is_other = scheme == "http" and response.status == HTTPStatus.BAD_REQUEST  # what servers of HTTPS say to plain HTTP
+            return not is_other and urlsplit(response.url).scheme == scheme
 
     def _authenticated(self) -> Authenticator:
         with self._lock:

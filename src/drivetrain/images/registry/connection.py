@@ -9,6 +9,7 @@ Whatever fails on the way is ``Passing``: it may succeed when it is tried again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import select
 import threading
@@ -160,7 +161,6 @@ class Connections:
         self._environ = environ
         self._insecure = insecure
         self._idle: dict[tuple[str, str], list[HTTPConnection]] = {}
-        self._trusted: ssl.SSLContext | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -249,11 +249,7 @@ class Connections:
         return HTTPSConnection(host, port, timeout=_CONNECT_SECONDS, context=self._trust())
 
     def _trust(self) -> ssl.SSLContext:
-        """Whom to trust: read once, since it takes longer than a request to a registry near by."""
-        with self._lock:
-            if self._trusted is None:
-                self._trusted = trust(self._environ, insecure=self._insecure)
-            return self._trusted
+        return _trust(self._environ.get("SSL_CERT_FILE"), self._environ.get("SSL_CERT_DIR"), insecure=self._insecure)
 
 
 def joined(url: str, target: str) -> str:
@@ -268,8 +264,18 @@ def joined(url: str, target: str) -> str:
         raise _nowhere(target) from error
 
 
-def trust(environ: Mapping[str, str], *, insecure: bool) -> ssl.SSLContext:
-    """Whom to trust: those that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` hold, or else those that everybody trusts."""
+@functools.cache
+def _trust(file: str | None, directory: str | None, *, insecure: bool) -> ssl.SSLContext:
+    """Whom to trust: read once, since it takes longer than a request to a registry near by.
+
+    Args:
+        file: Holds certificates.
+        directory: Holds them where there is no file; with neither it is those that everybody trusts.
+        insecure: Whether to trust everybody.
+
+    Raises:
+        OutsideFailed: There are no certificates where they should be.
+    """
     import ssl
 
     if insecure:
@@ -277,10 +283,12 @@ def trust(environ: Mapping[str, str], *, insecure: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
-    if file := environ.get("SSL_CERT_FILE"):
-        return ssl.create_default_context(cafile=file)
-    if directory := environ.get("SSL_CERT_DIR"):
-        return ssl.create_default_context(capath=directory)
+    if file or directory:
+        try:
+            return ssl.create_default_context(cafile=file, capath=None if file else directory)
+        except OSError as error:
+            name = "SSL_CERT_FILE" if file else "SSL_CERT_DIR"
+            raise OutsideFailed(f"the certificates that {name} names cannot be read: '{file or directory}': {error}") from error
     import certifi
 
     return ssl.create_default_context(cafile=certifi.where())
