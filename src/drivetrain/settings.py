@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         api_key: The API key that they send. ``DRIVETRAIN_API_KEY``, else the one that was made when that platform was first
             started.
         connections_file: Where these two are noted when a platform is started.
+        temporary_directory: Where files are that are gone when the process ends, if it is plain which directory that is.
         wants_traces: Whether spans are to be sent to a collector: OpenTelemetry's own variables name one, and do not switch it off.
         environ: The whole environment, for handing on to child processes.
     """
@@ -37,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     uv: Path | None = None
     platform_url: str | None = None
     api_key: str | None = None
+    temporary_directory: str | None = None
     wants_traces: bool = False
 
 
@@ -55,6 +58,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         cache_directory=Path(cache_directory(environ, str(home))),
         pyenv_root=Path(environ.get("PYENV_ROOT") or home / ".pyenv"),
         uv=Path(uv) if uv else None,
+        temporary_directory=_temporary_directory(environ),
         wants_traces=bool(collector) and environ.get("OTEL_SDK_DISABLED", "").lower() != "true",
         environ=dict(environ),
         state_directory=Path(environ.get("DRIVETRAIN_STATE_DIR") or data_home / "drivetrain"),
@@ -62,3 +66,11 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         platform_url=environ.get("DRIVETRAIN_PLATFORM") or None,
         api_key=environ.get("DRIVETRAIN_API_KEY") or None,
     )
+
+
+def _temporary_directory(environ: Mapping[str, str]) -> str | None:
+    """What ``tempfile`` would say, which takes milliseconds to import; ``None`` leaves it to say what is not plain."""
+    named = (environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    directory = next(filter(None, named), "/tmp")  # noqa: S108 (the one that every system has)
+    is_plain = os.path.isabs(directory) and os.path.isdir(directory) and os.access(directory, os.W_OK | os.X_OK)  # noqa: PTH112, PTH117
+    return directory if is_plain else None

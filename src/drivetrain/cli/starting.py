@@ -100,7 +100,11 @@ def _options(line: ServeLine, opening: Opening, environ: Mapping[str, str], snap
             predictions_per_worker=line.max_predictions,
             devices=available_devices(environ) if line.workers > 1 else (),
         ),
-        server=ServerOptions(queue=line.queue, history=_number(environ, "COG_STREAM_HISTORY_CAPACITY", 1024)),
+        server=ServerOptions(
+            queue=line.queue,
+            history=_number(environ, "COG_STREAM_HISTORY_CAPACITY", 1024),
+            temporary=opening.settings.temporary_directory,
+        ),
         http=HttpOptions(
             body_limit=line.body_megabytes * 1024 * 1024,
             upload_url=line.upload_url,

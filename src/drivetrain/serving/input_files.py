@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import shutil
 import urllib.parse
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -152,6 +151,8 @@ def _make_place(directory: Path, name: str) -> Path:
 
 
 def _copy(source: Path, directory: Path) -> Path:
+    import shutil  # takes milliseconds, and few servers ever need it
+
     # A copy, since models move, unlink and overwrite their inputs.
     return Path(shutil.copyfile(source, _make_place(directory, source.name)))
 

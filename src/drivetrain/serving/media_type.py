@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-import mimetypes
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import mimetypes
 
 #: Types that models deal in and that Python's own table does not have in every version we run on.
 _ADDITIONS = {
@@ -44,6 +47,8 @@ _PREFERRED = {
 
 @functools.cache
 def _table() -> mimetypes.MimeTypes:
+    import mimetypes
+
     # Python's table without the host's /etc/mime.types, which would make a name depend on the machine.
     table = mimetypes.MimeTypes(filenames=())
     for suffix, media_type in _ADDITIONS.items():

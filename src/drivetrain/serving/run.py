@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -196,10 +195,16 @@ class Run:
 
     def discard_inputs(self) -> None:
         """Delete the input files: nobody needs them after the end."""
-        shutil.rmtree(self.input_directory, ignore_errors=True)
+        _remove(self.input_directory)
 
     def discard_files(self) -> None:
         """Delete the run's directory, if it can hold anything, once nobody reads in it. May be called twice."""
         self._is_discarded = True
         if not self._readers and (self.has_files or self.prediction.status is not Status.SUCCEEDED):
-            shutil.rmtree(self._directory, ignore_errors=True)
+            _remove(self._directory)
+
+
+def _remove(directory: str | Path) -> None:
+    import shutil  # takes milliseconds, and is not needed where no prediction has files
+
+    shutil.rmtree(directory, ignore_errors=True)

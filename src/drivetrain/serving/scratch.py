@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 _PREFIX = "drivetrain-"
@@ -17,17 +15,22 @@ class Scratch:
     """Owns a directory, and a lock in it that the kernel releases when the process ends, however it ends.
 
     Making one removes those of servers that have died without removing theirs.
+
+    Args:
+        parent: Where it is to be; by default where temporary files usually are.
     """
 
-    def __init__(self) -> None:
-        _sweep(Path(tempfile.gettempdir()))
-        self.path = tempfile.mkdtemp(prefix=_PREFIX)
+    def __init__(self, parent: str | None = None) -> None:
+        parent = parent or _usual_parent()
+        _sweep(Path(parent))
+        self.path = f"{parent}/{_PREFIX}{os.urandom(8).hex()}"
+        Path(self.path).mkdir(mode=0o700)
         self._lock = Path(self.path, _LOCK).open("w")  # noqa: SIM115 (held for as long as the directory is)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
         """Delete the directory with all that is in it. May be called twice."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         self._lock.close()
 
 
@@ -38,4 +41,16 @@ def _sweep(parent: Path) -> None:
                 continue
             with (directory / _LOCK).open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(directory, ignore_errors=True)
+                _remove(directory)
+
+
+def _usual_parent() -> str:
+    import tempfile  # takes milliseconds, with all that it imports
+
+    return tempfile.gettempdir()
+
+
+def _remove(directory: str | Path) -> None:
+    import shutil  # as above
+
+    shutil.rmtree(directory, ignore_errors=True)

@@ -68,6 +68,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
         keep_for: How long an ended prediction stays known.
         history: How many of a prediction's latest events are kept for streams that attach late.
         shutdown_grace: How long predictions that are under way may take to end when the server stops.
+        temporary: The directory for temporary files; ``None`` is the usual one.
     """
 
     queue: int = 0
@@ -75,6 +76,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep_for: timedelta = timedelta(minutes=15)
     history: int = 1024
     shutdown_grace: timedelta = timedelta(seconds=30)
+    temporary: str | None = None
 
 
 class ModelServer:
@@ -104,7 +106,7 @@ class ModelServer:
         self._options = options
         self._input_files = input_files
         self._registry = Registry(keep=options.keep, keep_for=options.keep_for)
-        self._scratch = Scratch()
+        self._scratch = Scratch(options.temporary)
         self._checker: InputChecker | None = None
         self._preparing: set[asyncio.Task[None]] = set()
         self._is_stopping = False

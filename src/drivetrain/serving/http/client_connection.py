@@ -16,7 +16,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Coroutine
-from http import HTTPStatus
 from typing import Any, Protocol, TypeAlias, cast
 
 import httptools
@@ -38,7 +37,13 @@ _UNWANTED_BYTES = 1024 * 1024 * 1024
 #: Answers up to this size are joined with their heads, so that they leave in one piece.
 _JOINED_BYTES = 64 * 1024
 
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+#: Those of answers that most servers give; the others are looked up, in a module that takes a millisecond to import.
+_STATUS_LINES = {
+    200: b"HTTP/1.1 200 OK\r\n",
+    202: b"HTTP/1.1 202 Accepted\r\n",
+    404: b"HTTP/1.1 404 Not Found\r\n",
+    503: b"HTTP/1.1 503 Service Unavailable\r\n",
+}
 
 #: What a handler gives back: nothing when it has answered or will answer later, or work that a task must do.
 Work: TypeAlias = Coroutine[Any, Any, None] | None
@@ -419,7 +424,7 @@ class ClientConnection(asyncio.Protocol):
     def _status_line(self, exchange: Exchange, status: int) -> bytes:
         if exchange is self._coming:  # there would have to be an end to what is not wanted
             exchange.keeps_alive = False
-        return _STATUS_LINES[status] + _date_header()
+        return _status_line(status) + _date_header()
 
     def _ending_header(self, exchange: Exchange) -> bytes:
         if not (exchange.keeps_alive and self._keeps_alive) or self._is_ending:
@@ -440,7 +445,7 @@ def _path(url: bytes) -> str:
 def _refusal(status: int, detail: str) -> bytes:
     body = b'{"detail":"%s"}' % detail.encode()
     return b"%s%scontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (
-        _STATUS_LINES[status],
+        _status_line(status),
         _date_header(),
         len(body),
         body,
@@ -448,6 +453,15 @@ def _refusal(status: int, detail: str) -> bytes:
 
 
 _last_date = (0, b"")
+
+
+def _status_line(status: int) -> bytes:
+    line = _STATUS_LINES.get(status)
+    if line is None:
+        from http import HTTPStatus
+
+        line = _STATUS_LINES[status] = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    return line
 
 
 def _date_header() -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
@@ -59,6 +58,8 @@ class Form:
 
     def discard(self) -> None:
         """Delete the files. May be called twice."""
+        import shutil  # as above
+
         shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _read_parts(self, parser: PushMultipartParser, chunks: AsyncIterator[bytes]) -> None:

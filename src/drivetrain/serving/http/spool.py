@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mmap
-import tempfile
 from collections.abc import AsyncIterator, Iterable
 from typing import BinaryIO
 
@@ -32,6 +31,8 @@ async def spooled(chunks: AsyncIterator[bytes]) -> bytes | mmap.mmap:
             waiting.append(chunk)
             size += len(chunk)
             if spool is None and size > _MOST_IN_MEMORY:
+                import tempfile  # takes milliseconds, and few servers ever need it
+
                 spool = stack.enter_context(tempfile.TemporaryFile())
             if spool is not None:
                 await asyncio.to_thread(_write, spool, waiting)

@@ -29,3 +29,10 @@ def test_a_relative_path_becomes_absolute_since_workers_start_elsewhere(tmp_path
 def test_no_python_is_an_error(tmp_path):
     with pytest.raises(ProjectError, match="no 'python' or 'python3' on PATH"):
         host_environment(read_settings({"PATH": str(tmp_path)}))
+
+
+def test_what_cannot_be_run_and_directories_are_passed_over(tmp_path):
+    (tmp_path / "one" / "python").mkdir(parents=True)
+    program(tmp_path / "two" / "python").chmod(0o644)
+    python = program(tmp_path / "three" / "python")
+    assert host_environment(read_settings({"PATH": f"{tmp_path}/one:{tmp_path}/two:{tmp_path}/three"})).python == python
