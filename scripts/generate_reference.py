@@ -5,6 +5,7 @@ A test compares the pages with what this script would write, so that `make docs`
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -93,8 +94,8 @@ def settings_page(before: str) -> str:
 
 def documented_settings() -> Iterator[tuple[str, str, str]]:
     """Variable, meaning and default of each setting, from the docstring of ``Settings``."""
-    attributes = (Settings.__doc__ or "").partition("Attributes:")[2]
-    for entry in re.split(r"\n {8}(?=\w+: )", attributes):
+    attributes = (inspect.getdoc(Settings) or "").partition("Attributes:")[2]
+    for entry in re.split(r"\n {4}(?=\w+: )", attributes):
         text = " ".join(entry.partition(": ")[2].split())
         meaning, _, sources = text.partition(" ``")
         name, *fallbacks = re.split(r", else ", f"``{sources}".rstrip("."))

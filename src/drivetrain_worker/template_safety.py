@@ -194,9 +194,14 @@ def _find_temporary() -> Optional[str]:
         kind = type(thing)  # isinstance would ask the thing itself, which may answer with a warning
         if kind is tempfile.TemporaryDirectory and thing._finalizer.alive:  # noqa: SLF001 (nothing else says it)
             return "it keeps a temporary directory ('%s'), which the first worker to end would remove" % thing.name
-        if kind is wrapper and thing.delete and not thing.file.closed:
+        if kind is wrapper and _removes_itself(thing):
             return "it keeps a temporary file ('%s'), which the first worker to end would remove" % thing.name
     return None
+
+
+def _removes_itself(file: Any) -> bool:
+    closer = file._closer  # noqa: SLF001 (here it is in all versions)
+    return bool(closer.delete) and (not file.file.closed or not getattr(closer, "delete_on_close", True))
 
 
 def _mapped_files() -> List[str]:
