@@ -39,6 +39,10 @@ class Predictor(BasePredictor):
         print("greeting", text)
         size = len(image.read_bytes()) if image else 0
         return f"{self.word} {text} {size}"
+
+
+def train(steps: int) -> str:
+    return f"{steps} steps"
 """
 
 #: Whom nothing belongs to; may look into the directories of the tests, and do nothing else.
@@ -54,7 +58,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def greeter(make_project, debian_base, tmp_path_factory, cache):
     """A project whose image is built."""
-    config = f'build: {{python_version: "3.11", base: "{debian_base}"}}\npredict: predict.py:Predictor\n'
+    config = f'build: {{python_version: "3.11", base: "{debian_base}"}}\npredict: predict.py:Predictor\ntrain: predict.py:train\n'
     made = make_project(tmp_path_factory.mktemp("greeter"), PREDICTOR, config=config)
     made.environ["DRIVETRAIN_CACHE_DIR"] = str(cache)
     if certificates := os.environ.get("SSL_CERT_FILE"):
@@ -98,6 +102,19 @@ def test_run_predicts_without_an_engine(greeter, cache, tmp_path):
         assert done.stdout == "hello you 5\n"
         assert "greeting you" in done.stderr
     assert runs(cache) == []
+
+
+def test_train_trains_without_an_engine(greeter, tmp_path):
+    target = tmp_path / "weights.txt"
+    run(greeter, "train", "greeter", "--engine", "unpack", "-i", "steps=3", "-o", str(target))
+    assert target.read_text().strip() == "3 steps"
+
+
+def test_an_image_runs_as_its_user(greeter):
+    run(greeter, "build", "-t", "of-a-user", "--user", "1234")
+    done = run(greeter, "exec", "--engine", "unpack", "--image", "of-a-user", "sh", "-c", "id -u; grep CapEff /proc/self/status")
+    assert done.stdout.split() == ["1234", "CapEff:", "0000000000000000"]
+    assert run(greeter, "run", "of-a-user", "--engine", "unpack", "-i", "text=you").stdout == "hello you 0\n"
 
 
 def test_what_a_run_writes_is_of_that_run_alone(greeter, cache):

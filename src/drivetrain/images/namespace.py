@@ -123,7 +123,10 @@ def keep(order: dict[str, Any]) -> int:
     terminal = os.openpty() if order["terminal"] else None
     relay = _relay(terminal) if terminal is not None else None
     enter_namespaces(*order["user"])
-    _set_death_signal(signal.SIGTERM if order["starter"] else 0)
+    if order["starter"]:
+        _set_death_signal(signal.SIGTERM)
+        if os.getppid() != order["starter"]:  # it was quicker
+            return KEEPER_FAILED
     sweep(runs)
     with own_directory(runs) as directory:
         alive, keeps_alive = os.pipe()

@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import stat
+import sys
 import tarfile
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from drivetrain.images.descriptor import LAYER, Descriptor
 from drivetrain.images.errors import Damaged
 from drivetrain.images.layer_tree import real_entry, unpack_layer
 from drivetrain.model.errors import OutsideFailed
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="images are unpacked on Linux")
 
 
 def entry(name, content=None, **fields):

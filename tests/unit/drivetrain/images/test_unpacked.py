@@ -6,6 +6,7 @@ import io
 import json
 import multiprocessing
 import os
+import sys
 import tarfile
 
 import pytest
@@ -16,6 +17,8 @@ from drivetrain.images.errors import Damaged
 from drivetrain.images.image import Image, Layer
 from drivetrain.images.store import ImageStore
 from drivetrain.images.unpacked import UnpackedLayers
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="images are unpacked on Linux")
 
 PROCESSES = multiprocessing.get_context("fork")
 
