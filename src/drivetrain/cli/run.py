@@ -62,8 +62,8 @@ def command(
 ) -> int:
     """Run a prediction of the project in this directory, or of an image.
 
-    The project's environment is made on the first run. An image, made with Cog or here, runs in docker or podman. The result goes
-    to stdout, logs go to stderr. "predict", the older name of this command in Cog, works as well.
+    The project's environment is made on the first run. An image, made with Cog or here, runs in docker or podman, or unpacked. The
+    result goes to stdout, logs go to stderr. "predict", the older name of this command in Cog, works as well.
 
     \b
         drivetrain run -i prompt="a horse"

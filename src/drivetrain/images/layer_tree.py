@@ -32,8 +32,11 @@ from drivetrain.model.errors import OutsideFailed
 _HEADER_BYTES = 1024 * 1024
 #: In which pieces ``tarfile`` reads.
 _READ_BYTES = 128 * 1024
-_MOST_ENTRIES = 5_000_000
+_MOST_ENTRIES = 1_000_000
+#: Unpacked. A small file can say that it is a large one, and to find that out takes time.
+_LARGEST_LAYER_BYTES = 1024**4
 _DEEPEST = 256
+_LONGEST_NAME = 4096
 #: As the kernel has it.
 _MOST_LINKS = 40
 
@@ -79,7 +82,7 @@ def unpack_layer(blob: Path, layer: Descriptor, diff_id: str, tree: Path, below:
             _unpack(source, unpacking)
             while source.read(BLOCK):  # what follows the archive's end is part of the digest
                 source.allow(BLOCK)
-    except (tarfile.TarError, EOFError, ValueError, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError, gzip.BadGzipFile) as error:
         if isinstance(error, Damaged):
             raise
         raise Damaged(f"the layer '{layer.digest}' cannot be unpacked: {error}") from error
@@ -114,9 +117,11 @@ def _unpack(source: _Bounded, unpacking: _Unpacking) -> None:
                 raise Damaged(f"a layer has more than {_MOST_ENTRIES} entries")
             if member.size < 0 or member.issparse():
                 raise Damaged(f"a layer holds '{member.name}' in a form that no builder of images writes")
-            source.allow(member.size)
+            source.allow(member.size if member.isreg() else 0)
             unpacking.add(member, archive)
-            archive.members = []  # type: ignore[attr-defined] # it would keep them all
+            # It would keep them all, and what archives say about themselves.
+            archive.members = []  # type: ignore[attr-defined]
+            archive.pax_headers = {}
 
 
 class _Unpacking:
@@ -294,6 +299,8 @@ class _Bounded:
         self._hashing.write(block)
         if self._hashing.size > self._most:
             raise Damaged(f"a layer has an entry whose description alone is larger than {_HEADER_BYTES} bytes")
+        if self._hashing.size > _LARGEST_LAYER_BYTES:
+            raise Damaged(f"a layer is larger than {_LARGEST_LAYER_BYTES} bytes")
         return block
 
     @property
@@ -327,6 +334,8 @@ def _archive(blob: Path, layer: Descriptor) -> Iterator[IO[bytes]]:
 
 
 def _parts(name: str) -> list[str]:
+    if len(name) > _LONGEST_NAME:
+        raise Damaged(f"a layer has a path that cannot be: it has {len(name)} letters")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise Damaged(f"a layer holds '{name}', which leads out of it")

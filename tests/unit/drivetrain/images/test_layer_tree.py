@@ -234,6 +234,27 @@ def test_the_headers_of_an_entry_are_bounded(layers):
             layers.add_archive(content)
 
 
+def test_a_link_that_says_it_is_large_lets_no_more_be_read(layers):
+    link, _ = symlink("l", "target")
+    link.size = 1 << 40
+    large, _ = entry("a" * 3_000_000, "x")
+    content = link.tobuf() + large.tobuf(format=tarfile.PAX_FORMAT) + b"x" * 512 + b"\0" * 1024
+    with pytest.raises(Damaged, match="description alone is larger"):
+        layers.add_archive(content)
+
+
+def test_headers_without_an_end_are_damaged(layers):
+    header = tarfile.TarInfo.create_pax_global_header({"comment": "x"})
+    with pytest.raises(Damaged):
+        layers.add_archive(header * 1500 + archive(entry("a", "x")))
+
+
+def test_a_layer_may_be_only_so_large(layers, monkeypatch):
+    monkeypatch.setattr("drivetrain.images.layer_tree._LARGEST_LAYER_BYTES", 1_000_000)
+    with pytest.raises(Damaged, match="a layer is larger than"):
+        layers.add(entry(".wh.a", "x" * 2_000_000))
+
+
 def test_an_archive_goes_on_after_large_files(layers):
     tree, _ = layers.add(entry("large", "x" * 5_000_000), entry("small", "y"))
     assert ((tree / "large").stat().st_size, (tree / "small").read_text()) == (5_000_000, "y")
@@ -252,8 +273,9 @@ def test_directories_have_a_depth_that_can_be_gone_to(layers):
 
 
 def test_names_that_cannot_be_are_refused(layers):
-    with pytest.raises(Damaged, match="cannot be"):
-        layers.add(entry("a" * 300, "x"))
+    for name in ("a" * 300, "a/" * 2500 + "b", ".wh." + "a" * 5000):
+        with pytest.raises(Damaged, match="cannot be"):
+            layers.add(entry(name, "x"))
 
 
 def test_nothing_is_found_through_a_link(tmp_path):
