@@ -1,13 +1,26 @@
 """Images in real containers: built directly and with engines, run, served, predicted with, stopped."""
 
+import hashlib
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tarfile
+from pathlib import Path
 
 import httpx
 import pytest
+
+from drivetrain.environments.installed import installed_interpreters
+from drivetrain.images.archive import Compression, link, write_layer
+from drivetrain.images.descriptor import platform_of
+from drivetrain.images.image import BASE_NAME
+from drivetrain.images.reference import parse_reference
+from drivetrain.images.registry.credentials import CredentialStore
+from drivetrain.images.store import ImageStore
+from drivetrain.images.transfer import Transfers
+from drivetrain.settings import read_settings
 
 pytestmark = pytest.mark.slow
 
@@ -155,6 +168,69 @@ def test_the_server_in_a_container_predicts_and_ends_in_order(model, loaded):
         answer = container.predict(text="you")
         assert (answer["output"], answer["logs"]) == ("hello you 0", "greeting you\n")
         assert container.run("/opt/drivetrain/bin/python", "-IS", "/opt/drivetrain/health.py") == "READY"
+        assert container.stop() == 0
+
+
+def home_of(version):
+    """Where a Python is that is not the distribution's."""
+    for interpreter in installed_interpreters(read_settings(os.environ)):
+        home = interpreter.path.resolve().parents[1]
+        if f"{interpreter}.".startswith(f"{version}.") and home != Path("/usr"):
+            return home
+    pytest.skip(
+        f"there is no Python {version} on this machine beside the distribution's, which is linked with what the base has not"
+    )
+
+
+@pytest.fixture
+def older_base(registry_server, debian_base, tmp_path):
+    """The base with a Python 3.9, a link to this machine's; and the flag with which a container finds that."""
+    home = home_of("3.9")
+    store = ImageStore(tmp_path / "older")
+    moves = Transfers(store=store, credentials=CredentialStore({}))
+    reference = parse_reference(debian_base)
+    with moves.registry(reference) as registry:
+        manifest = moves.fetch_manifest(reference, registry, platform_of("amd64"))
+    entries = [link("usr/local/bin/python3.9", f"{home}/bin/python3.9")]
+    layer = write_layer(entries, store, compression=Compression.GZIP, made_by="a link to a Python")
+    image = store.image(manifest).with_layers([layer], created="1980-01-01T00:00:00Z").with_annotations({BASE_NAME: debian_base})
+    named = parse_reference(f"{registry_server.host}/base/older:1")
+    moves.push(store.manifest(store.add_image(image).digest), named)
+    return str(named), f"{home}:{home}:ro"
+
+
+@pytest.fixture
+def fetched_python(tmp_path):
+    """A list of Pythons for uv to fetch that has one, made of this machine's; and the flag for what it links to."""
+    home = home_of("3.12")
+    left_out = {"__pycache__", "site-packages", "test"}
+    with tarfile.open(tmp_path / "python.tar.gz", "w:gz", compresslevel=1) as archive:
+        archive.add(home / "bin" / "python3.12", "python/bin/python3.12")
+        archive.add(
+            home / "lib" / "python3.12",
+            "python/lib/python3.12",
+            filter=lambda info: None if left_out & set(info.name.split("/")) else info,
+        )
+    content = (tmp_path / "python.tar.gz").read_bytes()
+    system = {"os": "linux", "libc": "gnu", "arch": {"family": "x86_64", "variant": None}}
+    version = {"name": "cpython", "major": 3, "minor": 12, "patch": 1, "prerelease": "", "variant": None, "build": None}
+    place = {"url": f"file://{tmp_path}/python.tar.gz", "sha256": hashlib.sha256(content).hexdigest()}
+    (tmp_path / "pythons.json").write_text(json.dumps({"cpython-3.12.1-linux-x86_64-gnu": {**version, **system, **place}}))
+    return str(tmp_path / "pythons.json"), f"{home}/lib:{home}/lib:ro"
+
+
+def test_beside_a_python_that_is_too_old_for_the_server_it_has_one_of_its_own(model, older_base, fetched_python):
+    base, older = older_base
+    pythons, ours = fetched_python
+    model.environ["UV_PYTHON_DOWNLOADS_JSON_URL"] = pythons
+    model.write("cog.yaml", f'build: {{python_version: "3.9", base: "{base}"}}\npredict: predict.py:Predictor\n')
+    run(model, "build", "-t", "older", "--output", str(model.root.parent / "layout.tar"))
+    image = load(model, model.root.parent / "layout.tar")
+    with Container(model, image, flags=("--volume", older, "--volume", ours)).ready() as container:
+        assert container.predict(text="you")["output"] == "hello you 0"
+        version = "import sys; print('%d.%d' % sys.version_info[:2])"
+        assert container.run("python", "-c", version) == "3.9"
+        assert container.run("/opt/drivetrain/bin/python", "-c", version) == "3.12"
         assert container.stop() == 0
 
 

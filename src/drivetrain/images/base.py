@@ -6,7 +6,15 @@ import msgspec
 
 from drivetrain.environments.environment import Progress
 from drivetrain.images.image import Image, Manifest
-from drivetrain.images.interpreter import OLDEST_FOR_SERVER, BasePython, brought_python, choose_python, list_pythons, told_by
+from drivetrain.images.interpreter import (
+    OLDEST,
+    OLDEST_FOR_SERVER,
+    BasePython,
+    brought_python,
+    choose_python,
+    list_pythons,
+    told_by,
+)
 from drivetrain.images.plan import Plan
 from drivetrain.images.reference import Reference
 from drivetrain.images.transfer import Transfers
@@ -19,7 +27,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         image: Config and layers.
         digest: Of its manifest.
-        python: The interpreter that the model and the server will use.
+        python: The interpreter that the model will use, and the server if it is new enough.
     """
 
     image: Image
@@ -67,10 +75,10 @@ def _manifest(plan: Plan, reference: Reference, transfers: Transfers, progress: 
 def _python(plan: Plan, reference: Reference, image: Image, transfers: Transfers, progress: Progress) -> BasePython:
     if plan.brings_python:
         assert plan.python is not None
-        return _served(brought_python(plan.python))
+        return _usable(brought_python(plan.python))
     told = told_by(image, str(reference))
     if told is not None:
-        return _served(choose_python([told], plan.python, str(reference)))
+        return _usable(choose_python([told], plan.python, str(reference)))
     note = f"pythons-{image.config_descriptor.digest.removeprefix('sha256:')}"
     known = transfers.store.recall(note)
     if known is None:
@@ -81,14 +89,19 @@ def _python(plan: Plan, reference: Reference, image: Image, transfers: Transfers
         known = [[one.path, one.version, one.musl] for one in list_pythons(transfers.store, image.layers)]
         transfers.store.remember(note, known)
     pythons = [BasePython(path=path, version=version, musl=musl) for path, version, musl in known]
-    return _served(choose_python(pythons, plan.python, str(reference)))
+    return _usable(choose_python(pythons, plan.python, str(reference)))
 
 
-def _served(python: BasePython) -> BasePython:
-    if python.numbers < OLDEST_FOR_SERVER:
+def _usable(python: BasePython) -> BasePython:
+    if python.numbers < OLDEST:
         raise ProjectError(
-            f"images are built for Python 3.10 and later, and this one would have {python.version}",
-            hint="set build.python_version to a later one; 'drivetrain serve' runs the project without an image",
+            f"images are built for Python 3.8 and later, and this one would have {python.version}",
+            hint="set build.python_version to a later one",
+        )
+    if python.musl and python.numbers < OLDEST_FOR_SERVER:
+        raise ProjectError(
+            f"images on musl are built for Python 3.10 and later, and this one would have {python.version}",
+            hint="set build.python_version to a later one, or name a base with GNU's C library",
         )
     return python
 

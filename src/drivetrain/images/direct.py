@@ -21,6 +21,7 @@ from drivetrain.images.base import Base, find_base
 from drivetrain.images.descriptor import Descriptor
 from drivetrain.images.files import ProjectFiles
 from drivetrain.images.image import BASE_DIGEST, BASE_NAME, Layer
+from drivetrain.images.interpreter import server_python
 from drivetrain.images.labels import FREEZE, frozen
 from drivetrain.images.layer_maker import DirectOptions, LayerMaker
 from drivetrain.images.model_layers import ModelLayers
@@ -82,9 +83,10 @@ class DirectBuild:
         with _beside(maker) as pool:
             weight_layers = pool.submit(project.weights)
             base = find_base(self._plan, reference, self._transfers, self._progress)
-            target = Target(platform=self._plan.platform, python=base.python.version, musl=base.python.musl)
+            server = server_python(base.python)
+            target = Target(platform=self._plan.platform, python=server.version, musl=server.musl)
             server_layers = pool.submit(ServerLayers(target, maker, self._settings, _StepsOnly(self._progress)).layers)
-            model = ModelLayers(self._plan, base.python, maker, self._settings, self._progress).world()
+            model = ModelLayers(self._plan, (base.python, server), maker, self._settings, self._progress).world()
             layers = [*model.layers, *server_layers.result(), *weight_layers.result(), project.code(schema)]
         packages = tuple(model.packages)
         return Built(descriptor=self._finish(base, reference, layers, packages), packages=packages)

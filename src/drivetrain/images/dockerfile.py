@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from drivetrain.environments.companions import COMPANIONS, SEEDS
 from drivetrain.environments.requirements import flags_for_uv
 from drivetrain.images import layout
+from drivetrain.images.interpreter import server_version
 from drivetrain.images.plan import HOME, Plan, container_settings, container_variables
 from drivetrain.model.project import BuildCommand
 
@@ -129,11 +130,15 @@ def _server_steps(rendering: Rendering) -> list[str]:
     place = f"{_MOUNTED}/{SERVER_PACKAGES}"
     given = f"--requirements {place}/{REQUIREMENTS} --constraints {place}/{CONSTRAINTS}"
     compiles = " --compile-bytecode" if rendering.precompiles else ""
+    version = server_version(rendering.python)
+    has_own = version != rendering.python  # the model's is too old for the server
+    python = f"--managed-python --python {version}" if has_own else f"--python {layout.MODEL}/bin/python"
     install = f"$uv pip install --quiet --python {layout.SERVER}/bin/python{compiles}"
     return [
         *([f": {rendering.server_key}"] if rendering.server_key else []),
+        *([f"export UV_PYTHON_INSTALL_DIR={layout.PYTHON}"] if has_own else []),
         f"uv={_MOUNTED}/{TOOLS}/uv",
-        f"$uv venv --quiet --no-project --allow-existing --python {layout.MODEL}/bin/python {layout.SERVER}",
+        f"$uv venv --quiet --no-project --allow-existing {python} {layout.SERVER}",
         f"{install} --only-binary :all: {given}",
     ]
 

@@ -34,6 +34,7 @@ from drivetrain.images.errors import ImageNotFound
 from drivetrain.images.export import image_of, read_docker_archive, read_layout
 from drivetrain.images.files import ProjectFiles
 from drivetrain.images.image import BASE_DIGEST, BASE_NAME, Image
+from drivetrain.images.interpreter import server_version
 from drivetrain.images.labels import FREEZE, frozen
 from drivetrain.images.layer_maker import DirectOptions
 from drivetrain.images.package import Package
@@ -316,9 +317,10 @@ def lay_out(
     if certificates is not None:
         (context / dockerfile.CERTIFICATES).write_text(certificates, encoding="utf-8")
     main = f"#!{layout.SERVER}/bin/python -I\nimport sys\n\nfrom drivetrain.cli.main import main\n\nsys.exit(main())\n"
-    ours = [*server_files(python), file(layout.inner(f"{layout.SERVER}/bin/drivetrain"), main, executable=True)]
+    server = server_version(python)
+    ours = [*server_files(server), file(layout.inner(f"{layout.SERVER}/bin/drivetrain"), main, executable=True)]
     _place_all(ours, context / dockerfile.SERVER_FILES, layout.SERVER)
-    authoring = f"{layout.site_packages(layout.SERVER, python)}/drivetrain_worker/authoring\n"
+    authoring = f"{layout.site_packages(layout.SERVER, server)}/drivetrain_worker/authoring\n"
     path = [file(layout.inner(f"{layout.site_packages(layout.MODEL, python)}/drivetrain.pth"), authoring)]
     _place_all(path, context / dockerfile.MODEL_FILES, layout.MODEL)
     described = file(layout.inner(f"{layout.SOURCE}/.cog/openapi_schema.json"), json.dumps(schema, separators=(",", ":")))

@@ -20,8 +20,11 @@ from drivetrain.images.image import Image
 from drivetrain.images.store import ImageStore
 from drivetrain.model.errors import OutsideFailed, ProjectError
 
-#: Our server, which lives beside the model, needs this one or a later one; the worker makes do with 3.8.
+#: The worker, which runs in the model's interpreter, needs this one or a later one.
+OLDEST = (3, 8)
+#: Our server, which lives beside the model, needs this one or a later one; where the model's is older, it has one of its own.
 OLDEST_FOR_SERVER = (3, 10)
+SERVER_VERSION = "3.12"
 
 #: Where interpreters are looked for, the best first: where ``PATH`` leads in nearly every image.
 _PLACES = ("usr/local/bin", "opt/conda/bin", "opt/venv/bin", "usr/bin", "bin")
@@ -98,6 +101,16 @@ def choose_python(pythons: Iterable[BasePython], wanted: str | None, base: str) 
 def brought_python(version: str) -> BasePython:
     """The interpreter that we bring."""
     return BasePython(path=f"{layout.PYTHON}/bin/python{version}", version=version)
+
+
+def server_python(model: BasePython) -> BasePython:
+    """The interpreter of the server: the model's, or one that we bring where that is too old."""
+    return model if model.numbers >= OLDEST_FOR_SERVER else brought_python(SERVER_VERSION)
+
+
+def server_version(model: str) -> str:
+    """The ``MAJOR.MINOR`` of the server's interpreter, by the model's."""
+    return server_python(brought_python(model)).version
 
 
 def _rank(path: str) -> int:

@@ -28,15 +28,17 @@ class ModelLayers:
 
     Args:
         plan: What the image shall be.
-        python: The interpreter in it.
+        pythons: The interpreters in it: the model's, and the server's, which may be the same.
         maker: Makes and remembers layers.
         settings: Where uv is.
         progress: Told each step.
     """
 
-    def __init__(self, plan: Plan, python: BasePython, maker: LayerMaker, settings: Settings, progress: Progress) -> None:
+    def __init__(
+        self, plan: Plan, pythons: tuple[BasePython, BasePython], maker: LayerMaker, settings: Settings, progress: Progress
+    ) -> None:
         self._plan = plan
-        self._python = python
+        self._python, self._server = pythons
         self._maker = maker
         self._settings = settings
         self._progress = progress
@@ -67,7 +69,7 @@ class ModelLayers:
         asked = [
             *("model", str(plan.platform), target.uv_platform, target.python, self._python.path, spec.requirements),
             *(plan.torch_backend, SEEDS, COMPANIONS, options.strips, options.precompiles),
-            *(options.compression.value, plan.brings_python),
+            *(options.compression.value, plan.brings_python, self._server.path),
         ]
         return key_of(asked, local_content(spec.requirements, spec.root))
 
@@ -111,19 +113,25 @@ class ModelLayers:
             stage.install((*sources(spec.requirements), one, *pins), root=spec.root, variables=variables)
 
     def _frame(self) -> Sequence[Layer]:
-        """What the packages stand in: both environments without packages, and the interpreter where the base has none."""
+        """What the packages stand in: both environments without packages, and the interpreters that the base has not."""
         from drivetrain.images.server_packages import model_world, server_world
 
-        path, version = self._python.path, self._python.version
-        entries = [*model_world(path, version), *server_world(path, version)]
-        layers = [self._brought()] if self._plan.brings_python else []
-        return [*layers, self._maker.write(entries, "the environments of the model and of the server")]
+        model, server = self._python, self._server
+        entries = [
+            *model_world(model.path, model.version, server=server.version),
+            *server_world(server.path, server.version),
+        ]
+        lacking = {model.version} if self._plan.brings_python else set()
+        lacking |= {server.version} - {model.version}
+        return [
+            *(self._brought(version) for version in sorted(lacking)),
+            self._maker.write(entries, "the environments of the model and of the server"),
+        ]
 
-    def _brought(self) -> Layer:
+    def _brought(self, version: str) -> Layer:
         from drivetrain.images.archive import files_below
         from drivetrain.images.python_build import fetch_python
 
-        version = self._python.version
         directory = self._maker.store.directory
         with fetch_python(directory, version, self._plan.platform, self._settings, self._progress) as root:
             return self._maker.write(files_below(root, layout.inner(layout.PYTHON)), f"Python {version}")

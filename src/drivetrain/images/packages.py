@@ -151,7 +151,7 @@ class Staging:
             # A hash in place of a time, and one that is not looked at: the files of an image do not change.
             [
                 *(str(python), "-I", "-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash"),
-                *("-x", _SELDOM_IMPORTED, "-s", ".", "-p", destination, "."),
+                *("-x", _SELDOM_IMPORTED, "-d", destination, "."),
             ],
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
@@ -162,7 +162,8 @@ class Staging:
             try:
                 yield Compiling(self.directory, layout.inner(destination), process)
             except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
                 raise
 
     def packages(self) -> list[Package]:

@@ -67,10 +67,16 @@ def server_world(interpreter: str, python: str) -> Iterator[Entry]:
     yield file(layout.inner(f"{layout.SERVER}/bin/drivetrain"), main, executable=True)
 
 
-def model_world(interpreter: str, python: str) -> Iterator[Entry]:
-    """The virtual environment of the model, which also sees what the base has installed, and finds ``cog`` with us."""
+def model_world(interpreter: str, python: str, *, server: str) -> Iterator[Entry]:
+    """The virtual environment of the model, which also sees what the base has installed, and finds ``cog`` with us.
+
+    Args:
+        interpreter: Path of the interpreter in the image.
+        python: Its ``MAJOR.MINOR``.
+        server: ``MAJOR.MINOR`` of the server's.
+    """
     yield from world(layout.MODEL, interpreter, python, sees_system=True)
-    authoring = f"{layout.site_packages(layout.SERVER, python)}/drivetrain_worker/authoring"
+    authoring = f"{layout.site_packages(layout.SERVER, server)}/drivetrain_worker/authoring"
     yield file(layout.inner(f"{layout.site_packages(layout.MODEL, python)}/drivetrain.pth"), f"{authoring}\n")
 
 

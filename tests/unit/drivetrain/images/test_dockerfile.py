@@ -54,6 +54,13 @@ def test_other_requirements_make_another_instruction():
     assert render(Rendering(python="3.11", model_key="1")) != render(Rendering(python="3.11", model_key="2"))
 
 
+def test_beside_a_python_that_is_too_old_for_it_the_server_gets_one_of_its_own():
+    assert "--allow-existing --python /opt/model/bin/python /opt/drivetrain" in render(Rendering(python="3.10"))
+    text = render(Rendering(python="3.9"))
+    assert "--allow-existing --managed-python --python 3.12 /opt/drivetrain" in text
+    assert text.count("export UV_PYTHON_INSTALL_DIR=/opt/python") == 1
+
+
 def test_addresses_of_indexes_are_a_secret_of_the_build():
     text = render(Rendering(python="3.11", has_index_secret=True))
     assert text.count("--mount=type=secret,id=drivetrain-indexes") == 2

@@ -7,7 +7,7 @@ import pytest
 
 from drivetrain.images.descriptor import LAYER, Descriptor
 from drivetrain.images.image import Image
-from drivetrain.images.interpreter import BasePython, choose_python, list_pythons, told_by
+from drivetrain.images.interpreter import BasePython, choose_python, list_pythons, server_python, server_version, told_by
 from drivetrain.images.store import ImageStore
 from drivetrain.model.errors import OutsideFailed, ProjectError
 
@@ -71,3 +71,13 @@ def test_the_best_place_and_the_newest_version_are_taken():
         choose_python(pythons, "3.10", "base")
     with pytest.raises(ProjectError, match="has no Python"):
         choose_python([], None, "base")
+
+
+@pytest.mark.parametrize(
+    ("model", "server", "path"),
+    [("3.8", "3.12", "/opt/python/bin/python3.12"), ("3.9", "3.12", "/opt/python/bin/python3.12"), ("3.10", "3.10", "/usr/bin/x")],
+)
+def test_the_server_has_an_interpreter_of_its_own_where_the_model_s_is_too_old(model, server, path):
+    found = server_python(BasePython(path="/usr/bin/x", version=model))
+    assert (found.version, found.path) == (server, path)
+    assert server_version(model) == server
