@@ -153,8 +153,13 @@ def test_without_an_interpreter_of_the_image_s_version_nothing_is_compiled(tmp_p
     assert bytecode(stage) == {}
 
 
-def test_what_fails_after_the_compiling_is_told_as_what_it_is(our_stage):
-    install(our_stage, "a", {"a.py": "x = 1\n"})
-    with pytest.raises(ValueError, match="ours"), our_stage.compiling("/opt/model", wanted=True) as compiling:
+def fail_after_compiling(stage):
+    with stage.compiling("/opt/model", wanted=True) as compiling:
         compiling.entries()
         raise ValueError("ours")
+
+
+def test_what_fails_after_the_compiling_is_told_as_what_it_is(our_stage):
+    install(our_stage, "a", {"a.py": "x = 1\n"})
+    with pytest.raises(ValueError, match="ours"):
+        fail_after_compiling(our_stage)
