@@ -53,7 +53,7 @@ bench-quick: $(STAMP) ## measure beside Cog alone, in minutes
 	@$(BIN)/python benchmarks/comparison --quick --rounds 2 --seconds 3
 
 lock: ## resolve the dependencies anew into requirements.lock
-	@uv=$$(scripts/bootstrap.sh) && $$uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url \
+	@uv=$$(scripts/bootstrap.sh) && $$uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes --no-emit-index-url \
 	  --no-header --group dev pyproject.toml --output-file requirements.lock
 
 docs: $(STAMP) ## write the pages that are made from the code
