@@ -264,8 +264,8 @@ class Transfers(msgspec.Struct, frozen=True, kw_only=True):
     def _each(self, blobs: Iterable[Descriptor], move: Callable[[Descriptor], bool]) -> list[tuple[Descriptor, bool]]:
         """Do something for every piece, several at once; the first failure ends it.
 
-        The largest take longest, so they come first; but for small ones, which after an edit are the only ones that are new, and whose
-        several requests then pass while it is asked for the others.
+        The largest take longest, so they come first; but for small ones, which after an edit are the only ones that are new: their
+        requests then pass while it is asked for the others.
         """
         ordered = sorted(blobs, key=lambda blob: (blob.size > _SMALL_BYTES, -blob.size))
         self._stopped.clear()
