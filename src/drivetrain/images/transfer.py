@@ -25,7 +25,6 @@ from drivetrain.images.registry.upload import Sessions, Upload
 from drivetrain.images.store import ImageStore, select_platform
 from drivetrain.model.errors import Misuse
 
-
 #: Pieces up to this size take as long as the requests that they need.
 _SMALL_BYTES = 256 * 1024
 
