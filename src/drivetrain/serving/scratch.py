@@ -23,7 +23,7 @@ class Scratch:
     def __init__(self, parent: str | None = None) -> None:
         parent = parent or _usual_parent()
         _sweep(Path(parent))
-        self.path = f"{parent}/{_PREFIX}{os.urandom(8).hex()}"
+        self.path = f"{parent}/{_PREFIX}{os.urandom(4).hex()}"  # short, as sockets are put into it
         Path(self.path).mkdir(mode=0o700)
         self._lock = Path(self.path, _LOCK).open("w")  # noqa: SIM115 (held for as long as the directory is)
         fcntl.flock(self._lock, fcntl.LOCK_EX)

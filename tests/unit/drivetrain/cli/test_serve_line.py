@@ -82,7 +82,9 @@ def test_nothing_said_is_left_to_click():
 
 
 def test_a_line_has_every_option_with_its_default():
-    defaults = {parameter.name: parameter.get_default(click.Context(command)) for parameter in command.params if parameter.expose_value}
+    defaults = {
+        parameter.name: parameter.get_default(click.Context(command)) for parameter in command.params if parameter.expose_value
+    }
     line = msgspec.structs.asdict(ServeLine())
     assert {*line, *NOT_SAID} == set(defaults)
     assert by_click(()) == ServeLine()
