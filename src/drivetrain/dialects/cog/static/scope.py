@@ -56,10 +56,10 @@ class Assigned(msgspec.Struct, frozen=True, eq=False):
 
 Meaning: TypeAlias = External | Module | Class | Callee | Assigned
 
-#: What ``from … import *`` gives, for modules that authors import so.
+#: What ``from … import *`` gives, for modules that authors import so. The model's Python may be newer than ours.
 _STAR_MODULES: Mapping[str, Iterable[str]] = {
-    "typing": typing.__all__,
-    "enum": enum.__all__,
+    "typing": (*typing.__all__, "NotRequired", "ReadOnly", "Required", "Self"),
+    "enum": (*enum.__all__, "EnumType", "ReprEnum", "StrEnum"),
     "dataclasses": dataclasses.__all__,
     "pydantic": ("BaseModel", "Field", "RootModel"),
     "cog": (
