@@ -6,7 +6,7 @@ ours alone: from the start of the command to the start of the worker. A bare int
 For `serve`, a trivial model is asked until it answers, as in `benchmarks/comparison`, whose machinery this is: ours when the
 project has been served before and when nothing is known of it, Cog's newest runtime, a bare ASGI application on uvicorn, in turn.
 
-    python benchmarks/start_up.py [--rounds N] [--json]
+    python benchmarks/start_up.py [--rounds N] [--json] [--wait-for-idle]
 """
 
 from __future__ import annotations
@@ -57,10 +57,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=21, help="starts of each that are counted")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--wait-for-idle", action="store_true", help="begin each start of a server when nothing else runs, or after 25 s"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory() as caches:
         until_worker = measure_run(Path(directory), arguments.rounds)
-        until_answer, used = measure_serve(Path(caches), arguments.rounds)
+        until_answer, used = measure_serve(Path(caches), arguments.rounds, waits=arguments.wait_for_idle)
     if arguments.json:
         print(json.dumps({"until the worker": until_worker, "until the first answer": until_answer, "processor time": used}))
         return
@@ -121,7 +124,7 @@ def time_run(directory: Path, environ: dict[str, str]) -> float:
     return (int((directory / "started").read_text()) - began) / 1e6
 
 
-def measure_serve(directory: Path, rounds: int) -> tuple[Times, Times]:
+def measure_serve(directory: Path, rounds: int, *, waits: bool) -> tuple[Times, Times]:
     """Milliseconds of every counted round until the first answer, and of processor time, by system."""
     first = replace(DRIVETRAIN, name="drivetrain, nothing known of the project", command=_in_new_cache(directory))
     systems = (DRIVETRAIN, first, COG, ASGI)
@@ -129,6 +132,8 @@ def measure_serve(directory: Path, rounds: int) -> tuple[Times, Times]:
     used: Times = {system.name: [] for system in systems}
     for number in range(rounds + _NOT_COUNTED):
         for system in systems if number % 2 else reversed(systems):
+            if waits:
+                _wait_for_idle()
             milliseconds, processor = _time_serve(system)
             if number >= _NOT_COUNTED:
                 times[system.name].append(milliseconds)
@@ -139,6 +144,22 @@ def measure_serve(directory: Path, rounds: int) -> tuple[Times, Times]:
 def _time_serve(system: System) -> tuple[float, float]:
     with running(system, "trivial", 8) as server:
         return server.start_seconds * 1e3, process_tree.cpu_seconds(server.process) * 1e3
+
+
+def _wait_for_idle() -> None:
+    """Wait until the machine's cores have done next to nothing for a quarter of a second, but not for ever."""
+    deadline = time.monotonic() + 25
+    is_idle = False
+    while not is_idle and time.monotonic() < deadline:
+        idle, total = _processor_times()
+        time.sleep(0.25)
+        idle_now, total_now = _processor_times()
+        is_idle = idle_now - idle > 0.93 * (total_now - total)
+
+
+def _processor_times() -> tuple[int, int]:
+    times = [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return times[3] + times[4], sum(times)
 
 
 def _in_new_cache(directory: Path) -> Callable[[str, int, int, Path], Command]:
