@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,11 @@ class Interpreter:
 
 
 def installed_interpreters(settings: Settings) -> Iterator[Interpreter]:
-    """Every CPython of uv, of pyenv and on PATH. Only those on PATH are started, to ask for their version."""
+    """Every CPython of uv, of pyenv and on PATH, and the one that runs this. Only those on PATH are asked for their version."""
     yield from fetched_interpreters(settings)
     yield from _in_versioned_directories(settings.pyenv_root / "versions")
     yield from _on_path(settings.environ.get("PATH", ""))
+    yield from _our_own()
 
 
 def fetched_interpreters(settings: Settings) -> Iterator[Interpreter]:
@@ -76,6 +78,13 @@ def _on_path(path: str) -> Iterator[Interpreter]:
                 seen.add(real)
                 if version := _ask_version(program):
                     yield Interpreter(version, program)
+
+
+def _our_own() -> Iterator[Interpreter]:
+    """The interpreter beneath our own environment, which need not be on PATH: a service has a PATH of its own."""
+    path = Path(getattr(sys, "_base_executable", None) or sys.executable)
+    if sys.implementation.name == "cpython" and "t" not in sys.abiflags and os.access(path, os.X_OK):
+        yield Interpreter(sys.version_info[:3], path)
 
 
 def _ask_version(program: Path) -> Version | None:

@@ -1,6 +1,7 @@
 """What can be seen of a machine."""
 
 import os
+import sys
 
 import pytest
 
@@ -58,5 +59,6 @@ def test_a_python_that_is_not_installed_is_looked_up(tmp_path, version, fetchabl
     spec = EnvironmentSpec(root=tmp_path, python_version=version)
     project = Project(root=tmp_path, dialect="cog", config_file=tmp_path / "cog.yaml", environment=spec)
     host = look_at_host(project, read_settings({"HOME": str(tmp_path), "PATH": "/nonexistent"}))
-    assert (host.python, host.installed_pythons, host.can_fetch_python) == (None, (), fetchable)
+    ours = "{}.{}".format(*sys.version_info)
+    assert (host.python, host.installed_pythons, host.can_fetch_python) == (None, (ours,), fetchable)
     assert (host.cache_problem, host.environment_is_made, host.has_root_at_src) == (None, False, False)

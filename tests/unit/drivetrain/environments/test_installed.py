@@ -21,7 +21,9 @@ def program(path, text=None):
 
 def find(tmp_path, *directories):
     path = os.pathsep.join(map(str, directories))
-    return list(installed_interpreters(read_settings({"HOME": str(tmp_path), "PATH": path})))
+    *found, our_own = installed_interpreters(read_settings({"HOME": str(tmp_path), "PATH": path}))
+    assert our_own.version == OURS
+    return found
 
 
 def test_versions_of_pyenv_and_uv_are_read_from_the_names_of_their_directories(tmp_path):
@@ -60,3 +62,11 @@ def test_shims_virtual_environments_and_others_do_not_count(tmp_path):
 
 def test_versions_compare_as_numbers():
     assert version_of("3.10.2") > version_of("3.9.18")
+
+
+def test_our_own_interpreter_is_there_wherever_it_is(tmp_path):
+    ((version, path),) = [
+        (found.version, found.path) for found in installed_interpreters(read_settings({"HOME": str(tmp_path), "PATH": ""}))
+    ]
+    assert version == OURS
+    assert not (path.parent.parent / "pyvenv.cfg").exists()
