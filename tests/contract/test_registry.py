@@ -1,10 +1,13 @@
 """Our client against Debian's registry, straight and through a proxy that cuts, refuses, damages and wants tokens."""
 
 import base64
+import errno
 import itertools
 import json
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -278,6 +281,36 @@ def test_a_download_that_another_process_began_goes_on(machine, faulty):
     again.watcher.moved = lambda blob, size: received.append(size)
     again.pull(reference, AMD64)
     assert sum(received) < 2 * PIECE
+
+
+def test_who_wants_what_another_is_bringing_waits_for_it(machine, registry_server):
+    here, first, second, reference = machine("a"), machine("b"), machine("b"), name_in(registry_server.host)
+    manifest = build(here, os.urandom(3 * PIECE))
+    here.push(manifest, reference)
+    wanted, received = threading.Event(), []
+    first.watcher.moved = lambda blob, size: wanted.wait(30) if blob == manifest.layers[0] else None
+    second.watcher.begins = lambda blob, what: wanted.set() if blob == manifest.layers[0] else None
+    second.watcher.moved = lambda blob, size: received.append(blob)
+    with ThreadPoolExecutor(1) as pool:
+        pulled = pool.submit(first.pull, reference, AMD64)
+        while not list(first.store.directory.glob(f"ingest/{manifest.layers[0].digest.removeprefix('sha256:')}*")):
+            assert not pulled.done()
+        assert_same(second, second.pull(reference, AMD64), manifest)
+        assert_same(first, pulled.result(30), manifest)
+    assert manifest.layers[0] not in received
+
+
+def test_a_disk_that_is_full_is_told_of(machine, registry_server):
+    here, there, reference = machine("a"), machine("b"), name_in(registry_server.host)
+    manifest = build(here, os.urandom(PIECE))
+    here.push(manifest, reference)
+
+    def moved(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    there.watcher.moved = moved
+    with pytest.raises(OutsideFailed, match="the disk is full"):
+        there.pull(reference, AMD64)
 
 
 def test_damaged_content_is_refused_and_not_kept(machine, faulty):

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -123,6 +123,25 @@ class ImageStore:
         """Where content is gathered that comes in pieces, to go on with after an interruption."""
         assert is_digest(digest), digest
         return self._prepared() / "ingest" / f"{digest.removeprefix('sha256:')}.partial"
+
+    @contextlib.contextmanager
+    def gathering(self, descriptor: Descriptor, waiting: Callable[[], None]) -> Iterator[Path | None]:
+        """The file that content is gathered in, for one process at a time; ``None`` where another has brought it meanwhile.
+
+        Args:
+            descriptor: What is gathered.
+            waiting: Called again and again while another process gathers it; may raise to give up.
+
+        Raises:
+            OutsideFailed: The disk is full.
+        """
+        path = self.partial(descriptor.digest)
+        with _explained(self.directory), _exclusive(path, waiting):
+            if self.has(descriptor):
+                path.unlink()
+                yield None
+            else:
+                yield path
 
     def adopt(self, file: Path, descriptor: Descriptor) -> None:
         """Make a file content, if its digest is right; it is removed if not.
@@ -270,6 +289,28 @@ class ImageStore:
         with (self._prepared() / "ingest" / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+@contextlib.contextmanager
+def _exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a file, which is made where there is none. Who held it before may have moved it away, and then it is made anew."""
+    while True:
+        with path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                continue
+            if _is_at(file, path):
+                yield
+                return
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def image_from(manifest: Manifest, config: bytes) -> Image:

@@ -27,6 +27,8 @@ from drivetrain.model.errors import Misuse
 
 #: Pieces up to this size take as long as the requests that they need.
 _SMALL_BYTES = 256 * 1024
+#: Between looks at whether another process has brought what is wanted here too.
+_WAIT_SECONDS = 0.1
 
 
 class Watcher(Protocol):
@@ -147,12 +149,15 @@ class Transfers(msgspec.Struct, frozen=True, kw_only=True):
             self.watcher.ended(blob, "there")
             return False
         self.watcher.begins(blob, "receiving")
-        partial = self.store.partial(blob.digest)
-        try:
-            retrying(self.options.retry, lambda: self._receive(registry, reference, blob, partial), lambda: _size_of(partial))
-        except Exhausted as error:
-            raise registry.unreachable(error) from error
-        self.store.adopt(partial, blob)
+        with self.store.gathering(blob, self._waiting) as partial:
+            if partial is None:
+                self.watcher.ended(blob, "there")
+                return False
+            try:
+                retrying(self.options.retry, lambda: self._receive(registry, reference, blob, partial), lambda: _size_of(partial))
+            except Exhausted as error:
+                raise registry.unreachable(error) from error
+            self.store.adopt(partial, blob)
         self.watcher.ended(blob, "received")
         return True
 
@@ -280,6 +285,11 @@ class Transfers(msgspec.Struct, frozen=True, kw_only=True):
         if errors:
             raise next((error for error in errors if not isinstance(error, _Stopped)), errors[0])
         return [(blob, future.result()) for blob, future in zip(ordered, futures, strict=True)]
+
+    def _waiting(self) -> None:
+        """Another process is bringing the same."""
+        if self._stopped.wait(_WAIT_SECONDS):
+            raise _Stopped
 
     def _moved(self, blob: Descriptor, size: int) -> None:
         if self._stopped.is_set() and size > 0:

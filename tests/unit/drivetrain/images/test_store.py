@@ -81,6 +81,24 @@ def test_what_arrives_damaged_is_refused_and_removed(store):
     assert not partial.exists()
 
 
+def test_content_is_gathered_by_one_process_at_a_time(store):
+    class BusyError(Exception):
+        pass
+
+    def waiting():
+        raise BusyError
+
+    descriptor = Descriptor(media_type=LAYER, digest=digest_of(b"whole"), size=5)
+    with store.gathering(descriptor, waiting) as partial:
+        with pytest.raises(BusyError), store.gathering(descriptor, waiting):
+            pass
+        partial.write_bytes(b"whole")
+        store.adopt(partial, descriptor)
+    with store.gathering(descriptor, waiting) as partial:
+        assert partial is None
+    assert list(store.directory.glob("ingest/*.partial")) == []
+
+
 def test_what_is_not_there_is_named(store):
     with pytest.raises(ImageNotFound, match="there is no content"):
         store.read(digest_of(b"none"))
