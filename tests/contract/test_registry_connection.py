@@ -228,6 +228,24 @@ def test_a_registry_of_this_machine_that_leads_from_http_to_https_is_spoken_to_o
         assert len(plain.requests) == 1
 
 
+def test_a_registry_of_this_machine_that_cuts_the_first_questions_is_asked_again(tmp_path):
+    def answer():
+        for _ in range(2):  # over plain HTTP, and with TLS
+            listener.accept()[0].close()
+        with listener.accept()[0] as connection:
+            while connection.recv(4096):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        options = RegistryOptions(retry=RetryPolicy(sleep=lambda _: None))
+        reference = parse_reference(f"localhost:{listener.getsockname()[1]}/a/b")
+        with Registry(reference, CredentialStore({"HOME": str(tmp_path)}), options) as registry:
+            registry.check()
+        thread.join(30)
+
+
 def test_certificates_that_are_not_there_are_named(tmp_path):
     with pytest.raises(OutsideFailed, match=f"SSL_CERT_FILE names cannot be read: '{tmp_path}/none'"):
         check("registry.test", tmp_path, environ={"SSL_CERT_FILE": str(tmp_path / "none")})

@@ -264,7 +264,9 @@ class Registry:
             try:
                 return self._takes("http")
             except Passing as error:
-                return isinstance(error.__cause__, ConnectionRefusedError)  # nobody is there
+                if isinstance(error.__cause__, ConnectionRefusedError):
+                    return True  # nobody is there
+                return not self._takes("https")  # where that fails too, nothing is known, and it is asked again
         if not self.options.insecure:
             return False
         try:
