@@ -432,6 +432,26 @@ def test_packages_of_the_system_and_commands_are_built_in_and_secrets_are_not(mo
         assert found == ""
 
 
+@pytest.mark.parametrize("engine", ["buildah", "podman"])
+def test_a_command_of_the_build_runs_once_and_one_image_is_kept_for_that(model, engine):
+    config = (model.root / "cog.yaml").read_text()
+    model.write("cog.yaml", config.replace("build: {", 'build: {run: ["date +%s%N > /etc/made"], '))
+    first, again = (run(model, "build", "-t", "made", "--engine", engine, "--no-precompile").stdout for _ in range(2))
+    assert first == again
+    kept = caches(model)
+    model.write("predict.py", PREDICTOR + "# edited\n")
+    run(model, "build", "-t", "edited", "--engine", engine, "--no-precompile")
+    made, edited = (
+        run(model, "exec", "--engine", "unpack", "--image", name, "cat", "/etc/made").stdout for name in ("made", "edited")
+    )
+    assert made == edited
+    assert caches(model) == kept
+
+
+def caches(project):
+    return sorted(podman(project, "images", "--filter", "reference=localhost/drivetrain-cache", "--format", "{{.Tag}}").split())
+
+
 def test_an_engine_that_fails_shows_its_last_lines_and_nothing_is_tagged(model, registry_server):
     config = (model.root / "cog.yaml").read_text().replace("base:", 'run: ["echo the reason; exit 7"], base:')
     model.write("cog.yaml", config)

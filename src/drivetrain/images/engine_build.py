@@ -162,7 +162,7 @@ class EngineBuild:
                 image = self._taken(tag, Path(temporary), base)
             finally:
                 with contextlib.suppress(OutsideFailed):
-                    self._engine.call("rmi", "--force", tag)
+                    self._release(tag)
         return Built(descriptor=self._finish(image, base, packages, python), packages=packages)
 
     def _base(self) -> Base | None:
@@ -277,6 +277,26 @@ class EngineBuild:
             return read_docker_archive(directory / "image.tar", store, compression=self._options.compression, known=known)
         self._engine.call("push", "--quiet", tag, f"oci:{directory / 'image'}:taken")
         return image_of(store, read_layout(directory / "image", store))
+
+    def _release(self, tag: str) -> None:
+        """Let go of what was built, but for the layers that the project's next build begins with.
+
+        Docker keeps those by itself. The others forget them with the image, so the project's last one has a name there.
+        """
+        if self._engine.name == "docker":
+            self._engine.call("rmi", "--force", tag)
+            return
+        project = f"{self._plan.project.root.resolve()} {self._plan.platform}"
+        kept = f"localhost/drivetrain-cache:{hashlib.sha256(os.fsencode(project)).hexdigest()[:12]}"
+        before = self._listed(f"reference={kept}")
+        self._engine.call("tag", tag, kept)
+        self._engine.call("rmi", "--force", tag)  # only the name
+        for one in before & self._listed("dangling=true"):  # another project may have the same image
+            self._engine.call("rmi", one)
+
+    def _listed(self, condition: str) -> set[str]:
+        """The engine's images of a kind."""
+        return set(self._engine.call("images", "--quiet", "--no-trunc", "--filter", condition).split())
 
     def _finish(self, image: Image, base: Base | None, packages: Sequence[Package], python: str) -> Descriptor:
         if base is not None:
