@@ -65,7 +65,8 @@ def image_among(words: tuple[str, ...], flags: ImageFlags, terminal: Terminal, *
             f"{command} takes no '{words[0]}': it runs the project in this directory",
             hint=f"to run a command in the project's environment: drivetrain exec {' '.join(words)}",
         )
-    for name, value in (("--gpus", flags.gpus), ("--platform", flags.platform)):
+    engine = None if flags.engine == "auto" else flags.engine
+    for name, value in (("--engine", engine), ("--gpus", flags.gpus), ("--platform", flags.platform)):
         if value is not None:
             terminal.note(f"{name} has no meaning without a container: the model sees this machine as it is")
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import shutil
 import tarfile
 import tempfile
@@ -84,9 +85,10 @@ def read_layout(directory: Path, store: ImageStore) -> Manifest:
     manifest = read_manifest(content)
     for blob in manifest.blobs:
         if not store.has(blob):
-            partial = store.partial(blob.digest)
-            _link_or_copy(_blob(directory, blob.digest), partial)
-            store.adopt(partial, blob)
+            # Under a name of its own, since somebody may be gathering the same content.
+            brought = store.partial(blob.digest).with_suffix(f".{secrets.token_hex(8)}")
+            _link_or_copy(_blob(directory, blob.digest), brought)
+            store.adopt(brought, blob)
     return manifest
 
 
