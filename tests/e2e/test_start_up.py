@@ -103,7 +103,7 @@ def test_a_server_is_ready_without_what_it_may_never_need(project):
     probe(made, READY, json.dumps(SERVE))
     modules = probe(made, READY, json.dumps(SERVE))
     assert (unneeded | READERS) & modules == set()
-    assert len(modules) < 270
+    assert len(modules) < 276
 
 
 def test_help_imports_no_command():
@@ -137,7 +137,7 @@ def test_a_worker_imports_next_to_nothing_before_the_project(project, kind):
         "threading",
         "urllib",
     }
-    assert len(before) < 110
+    assert len(before) < 116  # a few more on newer Pythons
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
