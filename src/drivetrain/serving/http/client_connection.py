@@ -229,7 +229,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange.method == "HEAD":
             self.transport.write(head)
         elif len(content) <= _JOINED_BYTES:
-            self._write_now(head + content)
+            self.send_now(head + content)  # the client need not wait for our bookkeeping
         else:
             self.transport.write(head)
             self.transport.write(content)
@@ -260,9 +260,18 @@ class ClientConnection(asyncio.Protocol):
         if exchange.method != "HEAD" and piece:
             self.transport.write(b"%x\r\n%s\r\n" % (len(piece), piece) if exchange.is_chunked else piece)
 
-    def send_all(self, pieces: list[bytes]) -> None:
-        """Send pieces of an answer whose length has been told."""
-        self.transport.writelines(pieces)
+    def send_now(self, data: bytes) -> None:
+        """Send an answer, or a piece of one whose length was told, at once: the loop would wait for the end of its turn."""
+        transport = self.transport
+        if not transport.is_closing() and not transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._descriptor, data)
+            except OSError:
+                sent = 0  # there is no room, or no client: the loop knows what to do
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport.write(data)
 
     def end_stream(self, exchange: Exchange) -> None:
         """End an answer that came in pieces, and go on to the next request."""
@@ -309,19 +318,6 @@ class ClientConnection(asyncio.Protocol):
         return self._coming is self._current and not self._is_paused
 
     # Our own.
-
-    def _write_now(self, data: bytes) -> None:
-        """Send at once, where the loop would wait for the end of its turn: the client need not wait for our bookkeeping."""
-        transport = self.transport
-        if not transport.is_closing() and not transport.get_write_buffer_size():
-            try:
-                sent = os.write(self._descriptor, data)
-            except OSError:
-                sent = 0  # there is no room, or no client: the loop knows what to do
-            if sent == len(data):
-                return
-            data = data[sent:]
-        transport.write(data)
 
     def _enqueue(self, exchange: Exchange) -> None:
         if self._is_ending:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from drivetrain.serving.http.client_connection import ClientConnection
 
+#: A client that reads fast lets others have their turn after so much.
+_SENT_IN_A_TURN_BYTES = 1024 * 1024
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -214,13 +217,13 @@ class Exchange:
             self._writable = writable
             self._connection.begin_stream(self, content_type)
 
-    async def respond_sized(self, status: int, length: int, pieces: AsyncIterator[list[bytes]], content_type: bytes) -> None:
+    async def respond_sized(self, status: int, length: int, pieces: AsyncIterator[bytes], content_type: bytes) -> None:
         """Answer with bytes that come in pieces, as fast as the client reads them.
 
         Args:
             status: HTTP status.
             length: Of all pieces together.
-            pieces: Some at a time. If it fails, or has another length, the answer is cut off.
+            pieces: If it fails, or has another length, the answer is cut off.
             content_type: Of the whole.
         """
         self._gone = None
@@ -229,9 +232,14 @@ class Exchange:
         self._connection.begin_sized(self, status, content_type, length)
         try:
             if self.method != "HEAD":
-                async for some in pieces:
-                    length -= sum(map(len, some))
-                    self._connection.send_all(some)
+                sent = 0
+                async for piece in pieces:
+                    length -= len(piece)
+                    self._connection.send_now(piece)
+                    sent += len(piece)
+                    if sent > _SENT_IN_A_TURN_BYTES:
+                        sent = 0
+                        await asyncio.sleep(0)
                     await self._drained()
                 if length:
                     raise ValueError(f"the answer to {self.method} {self.path} has not the length it should have")
