@@ -58,7 +58,7 @@ class Handler:
     async def pieces(self):
         for _ in range(30 if self.seen[-1] == "/sized" else 10):
             self.made += 1
-            yield [b"x" * 500_000] * 2
+            yield b"x" * 1_000_000
 
     async def body(self, exchange):
         size = 0
