@@ -12,7 +12,7 @@ import fcntl
 import os
 import signal
 from types import FrameType
-from typing import Callable, List, Optional
+from typing import Any, Callable, List, Optional
 
 from drivetrain_worker.channel import Channel, ServerGone
 from drivetrain_worker.forked import end_copy
@@ -102,7 +102,8 @@ class EndWatch:
 
         self._descriptor = channel.descriptor
         self._abandoned = abandoned
-        self._poll = select.poll
+        self._new_poller = select.poll
+        self._poller = self._registered()
         self._quiet = fcntl.fcntl(channel.descriptor, fcntl.F_GETFL) & ~os.O_ASYNC
         self._ringing = self._quiet | os.O_ASYNC
         signal.signal(signal.SIGIO, self._ring)
@@ -110,14 +111,19 @@ class EndWatch:
     def begin(self) -> None:
         """The author's code is about to run."""
         fcntl.fcntl(self._descriptor, fcntl.F_SETFL, self._ringing)
-        self._ring()  # it may have gone before the bell was on
+        if self._poller.poll(0):  # it may have gone before the bell was on
+            self._abandoned()
 
     def end(self) -> None:
         """The author's code no longer runs."""
         fcntl.fcntl(self._descriptor, fcntl.F_SETFL, self._quiet)
 
-    def _ring(self, _signal: int = 0, _frame: Optional[FrameType] = None) -> None:
-        poller = self._poll()  # a ring may interrupt another ring, and a poller cannot be asked twice at once
-        poller.register(self._descriptor, 0)  # a hang-up is always reported
-        if poller.poll(0):
+    def _ring(self, _signal: int, _frame: Optional[FrameType]) -> None:
+        # A ring may interrupt whoever asks, another ring too, and a poller cannot be asked twice at once.
+        if self._registered().poll(0):
             self._abandoned()
+
+    def _registered(self) -> Any:
+        poller = self._new_poller()
+        poller.register(self._descriptor, 0)  # a hang-up is always reported
+        return poller

@@ -41,7 +41,7 @@ class Run:
 
     Attributes:
         attendants: How many clients wait for it; one that nobody waits for any more can be canceled.
-        weight: About how many bytes of memory its inputs, outputs and logs take.
+        weight: About how many bytes of memory its outputs and logs take, and once it has ended its inputs.
         waiting_since: When it was submitted, by the event loop's clock.
         ends_with_its_clients: Whether it is canceled when the last client that waited for it has gone.
     """
@@ -63,7 +63,7 @@ class Run:
         self.has_files = False
         self.passage: Passage | None = None
         self.attendants = 0
-        self.weight = weigh(prediction.input)
+        self.weight = 0
         self.waiting_since = 0.0
         self.ends_with_its_clients = False
         self._readers = 0
@@ -107,11 +107,8 @@ class Run:
         """
         if self.is_finished:
             return
-        if isinstance(event, Output):
-            self.weight += weigh(event.output.value)
-            self.has_files = self.has_files or bool(event.output.files)
-        elif isinstance(event, Log):
-            self.weight += len(event.data)
+        if isinstance(event, Output) and event.output.files:
+            self.has_files = True
         self.prediction.apply(event)
         self._events.append(event)
         try:
@@ -120,8 +117,13 @@ class Run:
         finally:  # a watcher's fault is no reason to believe that it still runs
             if isinstance(event, Completed):
                 self._end()
+            elif isinstance(event, Output):
+                self.weight += weigh(event.output.value)
+            elif isinstance(event, Log):
+                self.weight += len(event.data)
 
     def _end(self) -> None:
+        self.weight += weigh(self.prediction.input)
         self._watchers.clear()  # they mostly hold this run, which would then have to wait for the garbage collector
         if self._finished is not None:
             self._finished.set()

@@ -460,13 +460,18 @@ class Supervisor:
 
     def _assign(self) -> None:
         while self._waiting:
-            worker = max(self._workers, key=lambda each: each.free_slots, default=None)
+            worker = self._least_busy()
             if worker is None or worker.free_slots == 0:
                 return
             if self._batch is None:
                 worker.start([self._waiting.popleft()])
             elif not self._assign_batch(worker, self._batch):
                 return
+
+    def _least_busy(self) -> Worker | None:
+        if len(self._workers) == 1:
+            return self._workers[0]
+        return max(self._workers, key=lambda each: each.free_slots, default=None)
 
     def _end_hold(self) -> None:
         self._is_holding = False
