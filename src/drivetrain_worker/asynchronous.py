@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Coroutine, Dict, List, Set
 
+from cog._scope import enter, leave  # the authors' module; on sys.path once the worker has been prepared
+
 from drivetrain_worker import capture
 from drivetrain_worker.batch import Batch, tell_of_retry
 from drivetrain_worker.channel import Channel, ServerGone
@@ -100,8 +102,6 @@ class AsynchronousSession:
             self._loop.stop()
 
     async def _predict(self, frame: Frame) -> None:
-        from cog._scope import enter, leave
-
         if self._model.entry_point.takes_lists:
             await self._predict_together([frame])
             return
@@ -117,8 +117,6 @@ class AsynchronousSession:
 
     async def _predict_together(self, frames: List[Frame]) -> None:
         """Run predictions with one call; if that fails, each alone, since one of them must not fail the others."""
-        from cog._scope import enter, leave
-
         runs = [Run(self._channel, self._model, frame) for frame in frames]
         entered = enter(shared_scope(runs))
         with Batch(runs) as batch:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable, Dict, Optional, Sequence
 
+from cog._scope import Scope  # the authors' module; on sys.path once the worker has been prepared
+
 from drivetrain_worker import capture
 from drivetrain_worker.channel import Channel, ServerGone
 from drivetrain_worker.failure import describe_exception
@@ -22,8 +24,6 @@ class Run:
     """
 
     def __init__(self, channel: Channel, model: Model, frame: Frame) -> None:
-        from cog._scope import Scope  # the authors' module; on sys.path once the worker has been prepared
-
         self.id: str = frame["id"]
         self._values: Dict[str, Any] = frame["input"]
         self._fetched = frame.get("fetched") or ()
@@ -89,7 +89,6 @@ class Run:
 
 def shared_scope(runs: Sequence[Run]) -> Any:
     """The scope of predictions that run together: a metric that is recorded counts for each of them."""
-    from cog._scope import Scope
 
     def record(name: str, value: Any, mode: str) -> None:
         for run in runs:

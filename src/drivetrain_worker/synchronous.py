@@ -8,6 +8,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, Callable, Iterator, List, Optional, Sequence, Set
 
+from cog._scope import enter, leave  # the authors' module; on sys.path once the worker has been prepared
+
 from drivetrain_worker import capture
 from drivetrain_worker.batch import Batch, tell_of_retry
 from drivetrain_worker.channel import Channel
@@ -93,7 +95,6 @@ class SynchronousSession:
         fail: Callable[[BaseException], Optional[Frame]],
     ) -> Any:
         """Call the author's code so that it can be canceled and cannot end the worker; what to complete with."""
-        from cog._scope import enter, leave
         from cog.errors import CancelationException
 
         self._running = {run.id for run in runs}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Mapping
 from typing import TextIO
@@ -69,9 +68,11 @@ class Terminal(msgspec.Struct, frozen=True):
 
     def text(self, data: str) -> None:
         """Pass on a model's own output as it is."""
-        with contextlib.suppress(BrokenPipeError):  # nobody listens any more; the work goes on
+        try:  # not ``suppress``: a server says a line of each prediction
             self.stream.write(data)
             self.stream.flush()
+        except BrokenPipeError:
+            return  # nobody listens any more; the work goes on
 
     def show(self, error: DrivetrainError) -> None:
         """An error in full: its detail, its findings, its sentence, its hint."""

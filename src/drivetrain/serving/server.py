@@ -246,7 +246,7 @@ class ModelServer:
         return run
 
     def _record_end(self, run: Run) -> None:
-        self._registry.end(run, now())
+        self._registry.end(run, run.prediction.completed_at or now())
         self.statistics.record(run.prediction)
         self._ended(run.prediction)
 
