@@ -206,7 +206,10 @@ class FrameDecoder:
         """
         if self._buffer:
             self._buffer += data
-            data = bytes(self._buffer) if self._has_whole_frame() else b""
+            if not self._has_whole_frame():
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
         frames: list[WorkerFrame] = []
         view = memoryview(data)
         start, size = 0, len(data)
@@ -219,8 +222,8 @@ class FrameDecoder:
                 break
             frames.append(_decode(view[start + _LENGTH.size : end]))
             start = end
-        if data:
-            self._buffer = bytearray(view[start:])
+        if start < size:
+            self._buffer += view[start:]
         return frames
 
     def _has_whole_frame(self) -> bool:

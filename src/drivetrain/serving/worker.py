@@ -323,6 +323,8 @@ def _predict(run: Run) -> Predict:
 
 
 def _output(wire: WireOutput) -> OutputValue:
+    if not wire.files:
+        return OutputValue(value=wire.value)
     return OutputValue(
         value=wire.value,
         files=tuple(OutputFile(pointer=tuple(file.pointer), path=Path(file.path), name=file.name) for file in wire.files),
