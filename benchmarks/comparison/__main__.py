@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured [3]")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each load lasts [4]")
     parser.add_argument("--systems", metavar="NAME,…", help=f"of {', '.join(SYSTEMS)}")
-    parser.add_argument("--scenarios", metavar="TEXT,…", help="those whose names hold one of the texts")
+    parser.add_argument("--scenarios", metavar="TEXT;…", default="", help="those whose names hold one of the texts")
     parser.add_argument("--machine", help="what the report calls this machine")
     parser.add_argument("--out", type=Path, metavar="PATH", help="write PATH.md, PATH.json and PATH.svg; else print the tables")
     return parser.parse_args()
@@ -67,7 +67,7 @@ def _chosen_systems(arguments: argparse.Namespace) -> list[System]:
 
 
 def _chosen_scenarios(arguments: argparse.Namespace, pace: Pace) -> list[Scenario]:
-    texts = arguments.scenarios.split(";" if ";" in arguments.scenarios else ",") if arguments.scenarios else [""]
+    texts = [text for text in arguments.scenarios.split(";") if text] or [""]
     return [
         scenario
         for scenario in scenarios(pace)
