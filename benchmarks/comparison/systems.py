@@ -136,7 +136,7 @@ def _project(model: str, concurrency: int) -> Path:
 
 
 def drivetrain_command(model: str, concurrency: int, port: int, programs: Path, *, options: tuple[str, ...] = ()) -> Command:
-    """How to serve a model, with some options of ``drivetrain serve``, in the Python of the system's own environment, as for Cog."""
+    """How to serve a model, with some options of ``drivetrain serve``, with the Python of its own environment, as for Cog."""
     arguments = [str(programs / "drivetrain"), "serve", "--env", "host", "--port", str(port), *options]
     variables = {"PATH": f"{programs}:{os.environ['PATH']}"}
     return Command(arguments=arguments, directory=_project(model, concurrency), variables=variables)
