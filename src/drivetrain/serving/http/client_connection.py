@@ -125,6 +125,7 @@ class ClientConnection(asyncio.Protocol):
         self._current = None
         for exchange in abandoned:
             exchange.lose_client()
+        del self._parser  # it holds this connection: both would wait for a collection, which is rare here
 
     def eof_received(self) -> bool:
         """Implements ``asyncio.Protocol``: who will not send any more does not want to wait, either."""
