@@ -207,7 +207,7 @@ async def over_aiohttp(path: str, stack: contextlib.AsyncExitStack, numbers: Any
 
 def memory() -> dict[str, float]:
     """Proportional memory of the template, and of the runner that is there: its server and its worker."""
-    (template,) = children(os.getpid())
+    (template,) = (child for child in children(os.getpid()) if "runners" in Path(f"/proc/{child}/cmdline").read_text())
     (server,) = children(template)
     (worker,) = children(server)
     return {"the template": resident(template), "a runner's server": resident(server), "its worker": resident(worker)}

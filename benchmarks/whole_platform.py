@@ -34,7 +34,7 @@ from load import Request, wrk
 
 DRIVETRAIN = str(Path(sys.executable).parent / "drivetrain")
 
-CONFIG = "build:\n  python_version: \"{version}\"\npredict: predict.py:Predictor\n"
+CONFIG = 'build:\n  python_version: "{version}"\npredict: predict.py:Predictor\n'
 
 ECHO = """
 from cog import BasePredictor

@@ -1,4 +1,4 @@
-"""Closed-loop load: so many clients, each with one keep-alive connection, each asking again as soon as it has been answered."""
+"""Closed-loop load: so many clients, each asking again as soon as it has been answered, over the same connection where not said."""
 
 from __future__ import annotations
 
@@ -50,13 +50,18 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What came of a load. Times in milliseconds; ``failed`` are answers other than 2xx and 3xx, and connections that broke."""
+    """What came of a load. Times in milliseconds; ``failed`` are answers other than 2xx and 3xx, and connections that broke.
+
+    Attributes:
+        received: Bytes of all that came, heads included.
+    """
 
     per_second: float
     p50: float
     p99: float
     answered: int
     failed: int
+    received: int
 
 
 def wrk(port: int, request: Request, *, clients: int, seconds: float) -> Load:
@@ -89,12 +94,13 @@ def wrk(port: int, request: Request, *, clients: int, seconds: float) -> Load:
         p99=told["p99"],
         answered=answered,
         failed=told["failed"] + told["broken"],
+        received=told["bytes"],
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Streams:
-    """What came of a load of streams. Times in milliseconds."""
+    """What came of a load of streams. Times in milliseconds; tokens are those of whole streams, up to the end of the last one."""
 
     tokens_per_second: float
     first_token_p50: float
@@ -104,7 +110,9 @@ class Streams:
     failed: int
 
 
-def stream(port: int, request: Request, marker: bytes, tokens: int, *, clients: int, seconds: float) -> Streams:
+def stream(
+    port: int, request: Request, marker: bytes, tokens: int, *, clients: int, seconds: float, keeps_alive: bool = True
+) -> Streams:
     """Load by clients that read streams; a stream without all its tokens has failed.
 
     Args:
@@ -114,30 +122,44 @@ def stream(port: int, request: Request, marker: bytes, tokens: int, *, clients: 
         tokens: How many each stream must have.
         clients: How many streams at once.
         seconds: How long to begin new ones.
+        keeps_alive: Whether a client asks again over the same connection.
     """
     import uvloop
 
     loop = uvloop.new_event_loop()
     try:
-        return loop.run_until_complete(_stream(port, request.encode(f"127.0.0.1:{port}"), marker, tokens, clients, seconds))
+        ask = _Ask(port, request.encode(f"127.0.0.1:{port}"), marker, tokens, time.perf_counter() + seconds, keeps_alive)
+        return loop.run_until_complete(_stream(ask, clients))
     finally:
         loop.close()
 
 
-async def _stream(port: int, request: bytes, marker: bytes, tokens: int, clients: int, seconds: float) -> Streams:
-    loop = asyncio.get_running_loop()
+@dataclass(frozen=True)
+class _Ask:
+    """What the clients of a load ask; times are those of ``perf_counter``."""
+
+    port: int
+    request: bytes
+    marker: bytes
+    tokens: int
+    until: float
+    keeps_alive: bool
+
+
+async def _stream(ask: _Ask, clients: int) -> Streams:
     began = time.perf_counter()
-    readers = [_StreamReader(request, marker, tokens, began + seconds) for _ in range(clients)]
+    readers = [_StreamReader(ask) for _ in range(clients)]
     for reader in readers:
-        await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", port)
-    await asyncio.wait([reader.ended for reader in readers], timeout=seconds + _LATE_SECONDS)
+        await reader.connect()
+    await asyncio.wait([reader.ended for reader in readers], timeout=ask.until - began + _LATE_SECONDS)
     for reader in readers:
         reader.give_up()
-    took = time.perf_counter() - began
+    # Until the last answer, not until those were given up that never came: that nobody waited for them is not the server's doing.
+    took = max(reader.answered_at for reader in readers) - began
     firsts = sorted(time for reader in readers for time in reader.first_tokens)
     wholes = sorted(time for reader in readers for time in reader.wholes)
     return Streams(
-        tokens_per_second=sum(reader.count for reader in readers) / took,
+        tokens_per_second=len(wholes) * ask.tokens / took if wholes else 0.0,
         first_token_p50=percentile(firsts, 50),
         first_token_p99=percentile(firsts, 99),
         whole_p50=percentile(wholes, 50),
@@ -157,14 +179,20 @@ class _StreamReader(asyncio.Protocol):
     All servers here send streams in chunks, so an answer ends with the empty chunk.
     """
 
-    def __init__(self, request: bytes, marker: bytes, tokens: int, until: float) -> None:
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, ask: _Ask) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
         self.first_tokens: list[float] = []
         self.wholes: list[float] = []
-        self.count = 0
         self.failed = 0
-        self._request, self._marker, self._tokens, self._until = request, marker, tokens, until
-        self._overlap = max(len(marker), 5) - 1
+        self.answered_at = 0.0
+        self._what = ask
+        self._overlap = max(len(ask.marker), 5) - 1
+        self._connecting: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Begin a connection, and ask."""
+        await self._loop.create_connection(lambda: self, "127.0.0.1", self._what.port)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -175,11 +203,11 @@ class _StreamReader(asyncio.Protocol):
         self._tail = b""
         self._asked = time.perf_counter()
         self._is_answered = False
-        self._transport.write(self._request)
+        self._transport.write(self._what.request)
 
     def data_received(self, data: bytes) -> None:
-        text = self._tail + data
-        new = text.count(self._marker) - self._tail.count(self._marker)
+        marker, text = self._what.marker, self._tail + data
+        new = text.count(marker) - self._tail.count(marker)
         if new and not self._seen:
             self.first_tokens.append((time.perf_counter() - self._asked) * 1e3)
         self._seen += new
@@ -189,24 +217,30 @@ class _StreamReader(asyncio.Protocol):
 
     def _finish(self) -> None:
         self._is_answered = True
-        self.count += self._seen
-        if self._seen == self._tokens:
-            self.wholes.append((time.perf_counter() - self._asked) * 1e3)
+        self.answered_at = time.perf_counter()
+        if self._seen == self._what.tokens:
+            self.wholes.append((self.answered_at - self._asked) * 1e3)
         else:
             self.failed += 1
-        if time.perf_counter() < self._until:
+        if self._what.keeps_alive and self._has_time:
             self._ask()
         else:
             self._transport.close()
 
+    @property
+    def _has_time(self) -> bool:
+        return time.perf_counter() < self._what.until
+
     def give_up(self) -> None:
         """Count an answer that has not ended as failed, and hang up."""
-        if not self._transport.is_closing():
+        if not self.ended.done():
             self.failed += 1
             self._transport.abort()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        if not self._is_answered and time.perf_counter() < self._until:
+        if not self._is_answered and self._has_time:
             self.failed += 1
-        if not self.ended.done():
+        if self._is_answered and self._has_time:
+            self._connecting = self._loop.create_task(self.connect())
+        elif not self.ended.done():
             self.ended.set_result(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import process_tree
@@ -24,6 +25,7 @@ def run(*, minutes: float) -> None:
             load = wrk(server.port, server.request, clients=_CLIENTS, seconds=max(1.0, min(_SLICE_SECONDS, left)))
             descriptors, threads = process_tree.handles(server.process)
             resident = process_tree.memory(server.process).resident
+            os.truncate(server.log, 0)  # a line for each prediction: gigabytes in an hour
             minute = (time.monotonic() - began) / 60
             print(
                 f"| {minute:.1f} | {load.per_second:,.0f} | {load.p50:.2f} | {load.p99:.2f} | {load.failed} "

@@ -26,6 +26,7 @@ class Server:
 
     Attributes:
         start_seconds: From the start of its command to its first right answer.
+        log: What it writes; it is appended to, so that it may be cut.
     """
 
     system: System
@@ -34,6 +35,7 @@ class Server:
     port: int
     request: Request
     start_seconds: float
+    log: Path
 
 
 @contextlib.contextmanager
@@ -49,7 +51,8 @@ def running(system: System, model: str, concurrency: int) -> Iterator[Server]:
     log = CACHE / "logs" / f"{system.name.replace(' ', '-')}-{model}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    with log.open("wb") as output:
+    log.unlink(missing_ok=True)
+    with log.open("ab") as output:
         began = time.perf_counter()
         process = subprocess.Popen(
             command.arguments,
@@ -62,8 +65,8 @@ def running(system: System, model: str, concurrency: int) -> Iterator[Server]:
         )
         try:
             _wait_for_answer(process, port, request, EXPECTED[model], log)
-            start_seconds = time.perf_counter() - began
-            yield Server(system=system, model=model, process=process.pid, port=port, request=request, start_seconds=start_seconds)
+            took = time.perf_counter() - began
+            yield Server(system=system, model=model, process=process.pid, port=port, request=request, start_seconds=took, log=log)
         finally:
             _end(process)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import process_tree
 from load import stream, wrk
 from running import Server, running
-from systems import COG, ROOT, TOKENS, System, make_environment
+from systems import COG, LEAST_BYTES, ROOT, TOKENS, System, make_environment
 
 #: Values of one measurement by the name of the figure.
 Figures = Mapping[str, float]
@@ -76,6 +76,12 @@ def scenarios(pace: Pace) -> list[Scenario]:
             )
             for count in (1, 8, 32)
         ),
+        Scenario(
+            name=f"stream of {TOKENS} tokens, 1 client, a connection for each",
+            model="stream",
+            measure=_stream(1, pace, keeps_alive=False),
+            is_quick=True,
+        ),
         *(Scenario(name=f"1 MB input, {_clients(count)}", model="large", measure=_load("large", count, pace)) for count in (1, 8)),
         *(
             Scenario(name=f"10 MB file, {_clients(count)}", model="file", measure=_load("file", count, pace), is_quick=count == 4)
@@ -96,6 +102,8 @@ def _load(model: str, clients: int, pace: Pace) -> Callable[[System], Figures]:
             wrk(server.port, server.request, clients=clients, seconds=pace.warm_up)
             with _cpu(server) as cpu:
                 load = wrk(server.port, server.request, clients=clients, seconds=pace.seconds)
+            if load.received < load.answered * LEAST_BYTES.get(model, 0):
+                raise RuntimeError(f"{load.answered} answers had {load.received} bytes in all: some were cut short")
             return {
                 "per second": load.per_second,
                 "p50 ms": load.p50,
@@ -107,13 +115,13 @@ def _load(model: str, clients: int, pace: Pace) -> Callable[[System], Figures]:
     return measure
 
 
-def _stream(clients: int, pace: Pace) -> Callable[[System], Figures]:
+def _stream(clients: int, pace: Pace, *, keeps_alive: bool = True) -> Callable[[System], Figures]:
     def measure(system: System) -> Figures:
         with running(system, "stream", _concurrency(clients)) as server:
             ask = (server.port, server.request, system.token, TOKENS)
-            stream(*ask, clients=clients, seconds=pace.warm_up)
+            stream(*ask, clients=clients, seconds=pace.warm_up, keeps_alive=keeps_alive)
             with _cpu(server) as cpu:
-                told = stream(*ask, clients=clients, seconds=pace.seconds)
+                told = stream(*ask, clients=clients, seconds=pace.seconds, keeps_alive=keeps_alive)
             return {
                 "tokens per second": told.tokens_per_second,
                 "first token p50 ms": told.first_token_p50,

@@ -29,6 +29,7 @@ INPUTS: Mapping[str, dict[str, object]] = {
     "synchronous": {"text": TEXT},
     "busy": {"text": TEXT},
     "batch": {"text": TEXT},
+    "unbatched": {"text": TEXT},
     "sleep": {"text": TEXT},
     "stream": {"count": TOKENS},
     "file": {"name": "benchmark"},
@@ -41,11 +42,15 @@ EXPECTED: Mapping[str, tuple[bytes, ...]] = {
     "synchronous": (TEXT[::-1].encode(),),
     "busy": (TEXT[::-1].encode(),),
     "batch": (TEXT[::-1].encode(),),
+    "unbatched": (TEXT[::-1].encode(),),
     "sleep": (TEXT[::-1].encode(),),
     "stream": (f"token{TOKENS - 1} ".encode(),),
     "file": (b"AAECAwQFBgcICQoLDA0O", bytes(range(256))),  # a data URL, or the bytes themselves
     "large": (str(LARGE_BYTES).encode(),),
 }
+
+#: What an answer has at least, where that is much.
+LEAST_BYTES: Mapping[str, int] = {"file": FILE_BYTES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +158,7 @@ def _cog(model: str, concurrency: int, port: int, programs: Path) -> Command:
     return Command(arguments=arguments, directory=_project(model, concurrency), variables=variables)
 
 
-_ALL = frozenset(INPUTS) - {"busy", "batch"}  # which only we are asked
+_ALL = frozenset(INPUTS) - {"busy", "batch", "unbatched"}  # which only we are asked
 
 DRIVETRAIN = System(
     name="drivetrain",

@@ -1,6 +1,7 @@
 """The models on FastAPI and uvicorn, as their documentation shows it: no queue, no worker process, no log capture."""
 
 import asyncio
+import itertools
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 
 application = FastAPI()
 CONTENT = bytes(range(256)) * (10 * 1024 * 1024 // 256)
+NUMBERS = itertools.cycle(range(16))  # more than there are clients: nobody's file is written while it is read
 
 
 class Text(BaseModel):
@@ -53,7 +55,7 @@ async def stream(body: Count) -> StreamingResponse:
 
 @application.post("/file")
 def file(body: Name) -> FileResponse:
-    path = Path(f"/tmp/{body.name}.bin")
+    path = Path(f"/tmp/{body.name}-{next(NUMBERS)}.bin")
     path.write_bytes(CONTENT)
     return FileResponse(path)
 
