@@ -10,9 +10,11 @@ import httpx
 
 import drivetrain
 from drivetrain.dialects.cog import build_section, config, environment_variables, scaffold
+from drivetrain.gateways.http.refusal import status_of
 from drivetrain.model.errors import DrivetrainError
 from drivetrain.model.finding import Severity
 from drivetrain.model.prediction import Status
+from drivetrain.serving.http.application import describe
 
 
 def load_generator(root):
@@ -99,6 +101,24 @@ def test_every_error_is_documented_with_its_code_and_class(pages):
     table = pages["docs/reference/errors.md"].section("Errors in the code")
     documented = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", table, re.MULTILINE))
     assert documented == {cls.code: cls.__name__ for cls in all_errors()}
+
+
+def test_http_statuses_of_errors_are_those_that_are_answered(pages):
+    rows = re.findall(r"^\| `\w+` \| `(\w+)` \|.*\| (\d*) ?\| (\d*) ?\|$", pages["docs/reference/errors.md"].text, re.MULTILINE)
+    errors = {cls.__name__: cls for cls in all_errors()}
+    own = {"InvalidBody", "InvalidVersion"}  # have statuses of their gateway's
+    assert len(rows) > 30
+    for name, of_serve, of_platform in rows:
+        if of_platform and name not in own:
+            assert (name, int(of_platform)) == (name, status_of(errors[name].__new__(errors[name])))
+        if of_serve:
+            assert (name, int(of_serve)) == (name, status_of_serve(errors[name]))
+
+
+def status_of_serve(kind):
+    error = kind.__new__(kind)
+    error.message, error.problems = "", ()
+    return describe(error)[0]
 
 
 def test_every_finding_is_documented(root, pages):

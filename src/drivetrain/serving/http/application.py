@@ -330,7 +330,7 @@ def _respond_error(exchange: Exchange, error: Exception) -> None:
     if isinstance(error, HttpError):
         exchange.respond(error.status, error.body)
     elif isinstance(error, DrivetrainError):
-        exchange.respond(*_describe(error))
+        exchange.respond(*describe(error))
     else:
         exchange.respond(500, {"detail": "the server has a fault; its log says more"})
         report = {"message": f"a fault in answering {exchange.method} {exchange.path}", "exception": error}
@@ -348,7 +348,8 @@ def _cors_headers(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-def _describe(error: DrivetrainError) -> tuple[int, dict[str, Any]]:
+def describe(error: DrivetrainError) -> tuple[int, dict[str, Any]]:
+    """The status and the body that an error is answered with."""
     if isinstance(error, InvalidInputs):
         return 422, {
             "detail": [
