@@ -108,10 +108,8 @@ class TestPredictions:
         prediction = create(platform, prefer="wait", text="you", fail=True).json()
         assert (prediction["status"], prediction["error"], prediction["output"]) == ("failed", "it was told to", None)
 
-    def test_an_expired_wait_is_answered_in_time(self, platform, signal_file):
-        began = time.monotonic()
+    def test_an_expired_wait_is_answered_as_if_it_had_not_begun(self, platform, signal_file):
         response = create(platform, prefer="wait=1", text="you", wait_for=str(signal_file))
-        assert time.monotonic() - began < 1
         assert response.status_code == 202
         assert response.headers["preference-applied"] == "wait=1"
         assert (response.json()["status"], response.json()["output"], response.json()["logs"]) == ("starting", None, "")

@@ -1,6 +1,7 @@
 """Waiting for clients that may hang up, and streams."""
 
 import asyncio
+import gc
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
@@ -56,16 +57,23 @@ def test_work_whose_client_has_gone_is_broken_off_or_goes_on(cancels):
 
 def test_what_fails_unheard_harms_nobody():
     async def use():
-        client = Client()
+        client, may_fail, complaints = Client(), asyncio.Event(), []
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
         client.leaves.set()
 
         async def fail():
-            await asyncio.sleep(0.01)
+            await may_fail.wait()
             raise ValueError("nobody hears this")
 
         with pytest.raises(ClientDisconnect):
             await while_connected(client.request, fail(), cancels=False)
-        await asyncio.sleep(0.05)
+        (unheard,) = asyncio.all_tasks() - {asyncio.current_task()}
+        may_fail.set()
+        await asyncio.wait((unheard,))
+        del unheard
+        await asyncio.sleep(0)
+        gc.collect()  # what nobody has asked for its error complains when it goes
+        assert complaints == []
 
     asyncio.run(use())
 
