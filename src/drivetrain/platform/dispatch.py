@@ -155,6 +155,8 @@ class Dispatcher:
 
     def streams(self, submission: Submission) -> bool:
         """Whether a prediction's output comes in items."""
+        if submission.streams:
+            return True
         revision = self._catalog.find_revision(submission.revision)
         if revision is None:
             return False

@@ -85,6 +85,7 @@ class Submission:
         idempotency_key: Unique for the caller and app; the same key with the same ``fingerprint`` gives the same prediction.
         fingerprint: Digest of the request as it came.
         labels: What the gateway wants back when it renders, such as the deployment that was called.
+        streams: Whether the output comes in items. ``False`` also in what was accepted before this was kept: its revision knows.
         destination: The app that what a training gives becomes a revision of, before it is said to have succeeded.
         trace: The caller's ``traceparent``.
     """
@@ -106,6 +107,7 @@ class Submission:
     idempotency_key: str | None = None
     fingerprint: str = ""
     labels: Mapping[str, Any] = field(default_factory=dict)
+    streams: bool = False
     destination: AppName | None = None
     trace: str | None = None
 

@@ -116,6 +116,7 @@ class Submissions:
         now = self._clock.now()
         prediction_id = PredictionId(self._ids.prediction())
         input_, sealed = await self._inputs(app, revision, request, prediction_id, now)
+        signature = revision.signature if request.mode is Mode.PREDICT else revision.train_signature
         deadline = now + request.cancel_after if request.cancel_after is not None else None
         return Submission(
             id=prediction_id,
@@ -135,6 +136,7 @@ class Submissions:
             idempotency_key=request.idempotency_key,
             fingerprint=request.fingerprint,
             labels=request.labels,
+            streams=signature is not None and signature.streams,
             destination=request.destination,
             trace=request.trace,
         )

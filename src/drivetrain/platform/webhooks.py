@@ -278,6 +278,8 @@ class Webhooks:
                 await asyncio.sleep(_WRITE_AGAIN_SECONDS)
 
     async def _streams(self, record: Record) -> bool:
+        if record.submission.streams:
+            return True
         revision = await self._ports.store.apps.get_revision(record.submission.revision)
         if revision is None:
             return False

@@ -48,6 +48,7 @@ async def test_an_accepted_prediction_comes_back_as_it_was(scene):
         idempotency_key="k",
         fingerprint="f",
         labels={"deployment": {"n": 1}},
+        streams=True,
         destination=AppName("alice", "tuned"),
         trace="00-1-2-01",
     )

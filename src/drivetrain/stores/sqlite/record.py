@@ -125,6 +125,7 @@ _REST: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "webhook": (_from_webhook, _to_webhook),
     "fingerprint": (_as_it_is, _as_it_is),
     "labels": (dict, _as_it_is),
+    "streams": (_as_it_is, _as_it_is),
     "destination": (str, AppName.parse),
     "trace": (_as_it_is, _as_it_is),
 }

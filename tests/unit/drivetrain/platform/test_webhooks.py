@@ -10,6 +10,7 @@ import random
 import secrets
 import socket
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -203,6 +204,17 @@ def test_an_end_is_told_signed_and_with_its_trace(bench, receiver):
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + raw
     digest = hmac.new(base64.b64decode(secret.split("_")[1]), signed, hashlib.sha256).digest()
     assert headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
+
+
+def test_items_are_told_as_a_list_when_the_revision_is_gone(bench, receiver):
+    async def test(bench):
+        claim = await bench.begin(replace(bench.submission("p1", receiver.url), streams=True))
+        outputs = [Output(output=OutputValue(value=value)) for value in ("a", "b")]
+        await bench.end(claim, [Started(at=bench.clock.now()), *outputs])
+        await bench.delivery("p1", lambda delivery: delivery.state is DeliveryState.DELIVERED)
+
+    bench(test)
+    assert [body["output"] for body in receiver.bodies] == [["a", "b"]]
 
 
 def test_a_failing_receiver_is_asked_again_with_the_same_id(bench, receiver):
