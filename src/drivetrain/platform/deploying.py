@@ -173,7 +173,11 @@ class Deploying:
             failure=None,
             logs=self._kept_log(),
         )
-        await ports.catalog.put_revision(revision)
+        try:
+            await ports.catalog.put_revision(revision)
+        except BaseException:
+            ports.scaling.end(proof, now=True)
+            raise
         return revision, proof
 
     def _compare(self, app: App, revision: Revision) -> None:

@@ -10,7 +10,7 @@ from drivetrain.model.errors import BadRequest
 from drivetrain.model.inputs import InvalidInputs
 from drivetrain.model.prediction import Completed, Failure, Log, Output, OutputValue, Source, Started, Status
 from drivetrain.platform.access import Caller, Forbidden, NotFound, Unauthenticated
-from drivetrain.platform.app import Access, AppName
+from drivetrain.platform.app import Access, AppName, RevisionState
 from drivetrain.platform.deploy_event import DeployOrder, Strategy
 from drivetrain.platform.deploying import BreaksClients
 from drivetrain.platform.fleet import Answer, RunnerRefused, SetupFailed
@@ -18,6 +18,7 @@ from drivetrain.platform.key import Scope
 from drivetrain.platform.platform import AppChange
 from drivetrain.platform.queue import KeyReused, PredictionQuery, Priority, QueueFull
 from drivetrain.platform.submission import NotDeployed, PredictionRequest
+from drivetrain.stores.failure import DiskFull
 
 ECHO = AppName("acme", "echo")
 LONG = timedelta(seconds=20)
@@ -603,6 +604,24 @@ def test_an_interrupted_deploy_is_failed_and_leaves_no_runner(bench):
         await asyncio.wait({deploying})
         await until(lambda: not it.fleet.runners)
         assert it.platform.revisions(ROOT, ECHO)[0].state.value == "failed"
+
+    bench(test)
+
+
+def test_a_deploy_whose_success_cannot_be_written_leaves_no_runner(bench):
+    async def test(it):
+        put = it.parts.catalog.put_revision
+
+        async def put_on_a_full_disk(revision):
+            if revision.state is RevisionState.READY:
+                raise DiskFull("the disk is full")
+            await put(revision)
+
+        it.parts.catalog.put_revision = put_on_a_full_disk
+        with pytest.raises(DiskFull):
+            await it.deploy()
+        await until(lambda: not it.fleet.runners)
+        assert it.platform.revisions(ROOT, ECHO)[0].state is RevisionState.FAILED
 
     bench(test)
 
