@@ -2,7 +2,9 @@
 
 import base64
 import json
+import signal
 import socket
+import threading
 
 import pytest
 
@@ -431,6 +433,40 @@ def test_shutdown_finishes_what_runs_and_ends_with_success(gated):
     assert gated.client.post("/shutdown").json() == {}
     gated.gate.write_text("")
     assert gated.process.wait(timeout=60) == 0
+
+
+def test_a_closed_terminal_lets_what_runs_finish_however_often_it_says_so(gated):
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(gated.predict(gate=str(gated.gate))))
+    asking.start()
+    gated.wait_for_health("BUSY")
+    gated.process.send_signal(signal.SIGHUP)
+    while listens(gated):
+        pass
+    gated.process.send_signal(signal.SIGHUP)
+    gated.gate.write_text("opened")
+    asking.join(60)
+    assert [answer["output"] for answer in answers] == ["opened"]
+    assert gated.process.wait(timeout=60) == 0
+
+
+def listens(server):
+    address = server.client.base_url
+    try:
+        socket.create_connection((address.host, address.port), timeout=60).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_server_started_with_nohup_outlives_its_terminal(project):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; what is started inherits it
+    try:
+        with project(REVERSE).serve() as server:
+            server.process.send_signal(signal.SIGHUP)
+            assert server.predict(text="abc")["output"] == "cba"
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_port_in_use_is_named_before_anything_starts(project):

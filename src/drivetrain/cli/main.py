@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit the process."""
     gc.disable()  # while modules are imported, nothing becomes garbage, and to look for it takes a tenth of the time
     for number in (signal.SIGTERM, signal.SIGHUP):  # as an exception, so that what was begun is ended and cleaned up
-        signal.signal(number, _terminate)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP: we are to outlive the terminal
+            signal.signal(number, _terminate)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

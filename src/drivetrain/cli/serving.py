@@ -139,7 +139,7 @@ def serve(
     audience: Audience,
     forks: ForkSource | None = None,
 ) -> int:
-    """Serve until SIGINT, SIGTERM or ``POST /shutdown``, or until the audience has had enough; the exit status.
+    """Serve until SIGINT, SIGTERM, SIGHUP or ``POST /shutdown``, or until the audience has had enough; the exit status.
 
     Args:
         forks: Where workers can be had from; ``None`` leaves it to the options.
@@ -307,8 +307,12 @@ class _Serving:
 
 @contextlib.contextmanager
 def _stopped_by_signals(http: _Serving, *, ignores_sigterm: bool) -> Iterator[None]:
-    """The first SIGINT or SIGTERM lets what runs finish, the second does not."""
+    """The first SIGINT or SIGTERM lets what runs finish, the second does not; a terminal that is closed lets it finish too."""
     loop = asyncio.get_running_loop()
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # Both the kernel and the shell tell of a closed terminal: the second time means nothing, also while the rest is cleaned up.
+        # So this handler stays until the loop is closed.
+        loop.add_signal_handler(signal.SIGHUP, http.end)
     loop.add_signal_handler(signal.SIGINT, http.stop)
     loop.add_signal_handler(signal.SIGTERM, (lambda: None) if ignores_sigterm else http.stop)
     try:

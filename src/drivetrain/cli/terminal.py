@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Mapping
 from typing import TextIO
@@ -71,7 +72,9 @@ class Terminal(msgspec.Struct, frozen=True):
         try:  # not ``suppress``: a server says a line of each prediction
             self.stream.write(data)
             self.stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):  # a reader that is gone, a terminal that was closed
+                raise
             return  # nobody listens any more; the work goes on
 
     def show(self, error: DrivetrainError) -> None:
