@@ -1,5 +1,6 @@
 """Predictions that wait are run together, and told apart in all that comes of it."""
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -84,6 +85,17 @@ def test_a_predictor_that_takes_lists_is_asked_for_single_values(project):
         bodies = predict_all(server, [{"text": "a"}, {"text": "b", "n": 1}, {"text": "c"}, {"text": "d"}])
     assert [body["output"] for body in bodies] == ["aa", "b", "cc", "dd"]
     assert bodies[0]["logs"] == "batch of 4\n"
+
+
+def test_a_predictor_that_takes_lists_is_given_single_values_on_the_command_line(project):
+    made = project(LISTS, config=CONFIG)
+    made.write("in.jsonl", '{"text": "a"}\n{"text": "b", "n": 1}\n')
+    alone = made.run("--json", '{"text": "hi"}')
+    assert alone.returncode == 0, alone.stderr
+    assert json.loads(alone.stdout)["output"] == "hihi"
+    assert [json.loads(line)["output"] for line in made.run("--batch", "in.jsonl").stdout.splitlines()] == ["aa", "b"]
+    shown = json.loads(made.cli("debug").stdout)["signatures"]["predict"]["openapi"]["components"]["schemas"]
+    assert shown["Input"]["properties"]["text"]["type"] == shown["Output"]["type"] == "string"
 
 
 def test_one_of_a_batch_can_be_canceled_without_the_others(project):

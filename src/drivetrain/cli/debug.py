@@ -118,12 +118,10 @@ def _environment(opening: Opening) -> dict[str, Any]:
 
 def _signature(opening: Opening, mode: Mode) -> dict[str, Any]:
     from drivetrain.dialects.cog.openapi import openapi_document
-    from drivetrain.dialects.cog.static_reading import read_statically
+    from drivetrain.dialects.cog.static_reading import read_entry_point
 
-    project = opening.project
     reference = opening.entry_point(mode)
-    version = project.environment.python_version
-    reading = read_statically(project.root, reference.file, reference.name, mode.value, python_version=version)
+    reading = read_entry_point(opening.project, reference, mode)
     both = (reading.signature, None) if mode is Mode.PREDICT else (None, reading.signature)
     return {
         "entry_point": str(reference),

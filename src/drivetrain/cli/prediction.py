@@ -82,13 +82,9 @@ def carry_out(opening: Opening, order: Order, terminal: Terminal) -> int:
 
     Inputs are checked against the signature as it stands in the code before anything is built or started.
     """
-    from drivetrain.dialects.cog.static_reading import read_statically
+    from drivetrain.dialects.cog.static_reading import read_entry_point
 
-    reference = opening.entry_point(order.mode)
-    project = opening.project
-    reading = read_statically(
-        project.root, reference.file, reference.name, order.mode.value, python_version=project.environment.python_version
-    )
+    reading = read_entry_point(opening.project, opening.entry_point(order.mode), order.mode)
     for inputs in order.inputs:
         inputs.check(reading.signature)
     command = opening.command(opening.environment(terminal), order.mode)

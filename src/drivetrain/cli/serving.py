@@ -262,11 +262,9 @@ def _trainings(command: WorkerCommand, options: ServeOptions, terminal: Terminal
     reference = command.project.train
     if reference is None or command.mode is Mode.TRAIN:
         return None
-    from drivetrain.dialects.cog.static_reading import read_statically
+    from drivetrain.dialects.cog.static_reading import read_entry_point
 
-    project = command.project
-    version = project.environment.python_version
-    reading = read_statically(project.root, reference.file, reference.name, Mode.TRAIN.value, python_version=version)
+    reading = read_entry_point(command.project, reference, Mode.TRAIN)
     one_worker = replace(options, supervisor=replace(options.supervisor, workers=1, concurrency=None))
     # Trainings that cannot be set up do not end the server of predictions.
     theirs = audience.of_trainings(reading.signature)
@@ -309,12 +307,12 @@ class _Serving:
 def _stopped_by_signals(http: _Serving, *, ignores_sigterm: bool) -> Iterator[None]:
     """The first SIGINT or SIGTERM lets what runs finish, the second does not; a terminal that is closed lets it finish too."""
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, http.stop)
+    loop.add_signal_handler(signal.SIGTERM, (lambda: None) if ignores_sigterm else http.stop)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # Both the kernel and the shell tell of a closed terminal: the second time means nothing, also while the rest is cleaned up.
         # So this handler stays until the loop is closed.
         loop.add_signal_handler(signal.SIGHUP, http.end)
-    loop.add_signal_handler(signal.SIGINT, http.stop)
-    loop.add_signal_handler(signal.SIGTERM, (lambda: None) if ignores_sigterm else http.stop)
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drivetrain.dialects.cog.openapi import openapi_document
-from drivetrain.dialects.cog.static_reading import read_statically
+from drivetrain.dialects.cog.static_reading import read_entry_point
 from drivetrain.images.package import Package
 from drivetrain.model.project import Mode, Project
 from drivetrain.model.signature import Signature
@@ -67,9 +67,7 @@ def schema_of(project: Project, *, version: str) -> dict[str, Any]:
         if reference is None:
             signatures[mode] = None
             continue
-        asked = project.environment.python_version
-        reading = read_statically(project.root, reference.file, reference.name, mode.value, python_version=asked)
-        signatures[mode] = reading.signature
+        signatures[mode] = read_entry_point(project, reference, mode).signature
     return openapi_document(signatures[Mode.PREDICT], signatures[Mode.TRAIN], version=version)
 
 

@@ -14,7 +14,7 @@ from drivetrain.dialects.cog.doctor.sources import read_sources
 from drivetrain.dialects.cog.findings import Findings
 from drivetrain.dialects.cog.static.entry_point import find_entry_point
 from drivetrain.dialects.cog.static.source import SourceTree
-from drivetrain.dialects.cog.static_reading import read_statically
+from drivetrain.dialects.cog.static_reading import read_entry_point
 from drivetrain.dialects.cog.text_file import read_text
 from drivetrain.dialects.cog.yaml_nodes import Mapping, parse_yaml
 from drivetrain.model.errors import ProjectError
@@ -61,9 +61,8 @@ def read_case(project: Project, config: ConfigFile, host: Host) -> Case:
 
 
 def _entrance(project: Project, tree: SourceTree, mode: Mode, reference: Reference) -> Entrance:
-    version = project.environment.python_version
     try:
-        reading = read_statically(project.root, reference.file, reference.name, mode.value, python_version=version)
+        reading = read_entry_point(project, reference, mode)
         found = find_entry_point(tree, tree.parse(reference.file), reference.name, mode=mode.value)
     except ProjectError as error:
         return Entrance(reference=reference, refusals=error.findings)

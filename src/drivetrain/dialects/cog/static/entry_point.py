@@ -26,11 +26,13 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
         function: The function, and where it is defined.
         bound: Whether its first parameter is ``self`` or ``cls``.
         has_setup: Whether it is a method of a class that also has ``setup``.
+        has_batch_method: The same of ``predict_batch``.
     """
 
     function: Callee
     bound: bool = False
     has_setup: bool = False
+    has_batch_method: bool = False
 
 
 def find_entry_point(tree: SourceTree, source: SourceFile, name: str, *, mode: str) -> EntryPoint | None:
@@ -62,7 +64,12 @@ def _in_class(class_: Class, mode: str) -> EntryPoint | None:
         if function is None:
             return None
         bound = "builtins.staticmethod" not in map(function.scope.external_name, function.node.decorator_list)
-        return EntryPoint(function=function, bound=bound, has_setup=_has(class_, "setup"))
+        return EntryPoint(
+            function=function,
+            bound=bound,
+            has_setup=_has(class_, "setup"),
+            has_batch_method=_has(class_, "predict_batch"),
+        )
     name, place = class_.node.name, (class_.scope.source.path, class_.node.lineno)
     if not _is_whole(class_):
         return None

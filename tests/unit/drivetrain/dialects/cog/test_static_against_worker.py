@@ -15,16 +15,18 @@ SRC = Path(__file__).parents[5] / "src"
 
 DESCRIBE = """
 import json, sys
-root, file, name, mode, *path = sys.argv[1:]
+root, file, name, mode, takes_lists, *path = sys.argv[1:]
 sys.path[:0] = path
 from drivetrain_worker.loading import enter_project, find_entry_point, import_file
 enter_project(root)
-print(json.dumps(find_entry_point(import_file(root, file), name, mode=mode).description))
+entry_point = find_entry_point(import_file(root, file), name, mode=mode, takes_lists=takes_lists == "True")
+print(json.dumps(entry_point.description))
 """
 
 
-def describe_imported(root, file, name, mode):
-    command = [sys.executable, "-c", DESCRIBE, root, file, name, mode, SRC, SRC / "drivetrain_worker" / "authoring"]
+def describe_imported(root, file, name, mode, *, takes_lists=False):
+    path = [SRC, SRC / "drivetrain_worker" / "authoring"]
+    command = [sys.executable, "-c", DESCRIBE, root, file, name, mode, str(takes_lists), *path]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=60).stdout)
 
 
@@ -47,4 +49,12 @@ def test_the_source_says_what_the_imported_code_says(project, file, name, mode):
     reading = read_statically(FIXTURES / project, file, name, mode)
     imported = Signature.from_wire(describe_imported(FIXTURES / project, file, name, mode))
     assert reading.signature == imported
+    assert reading.complete
+
+
+@pytest.mark.parametrize("name", ["Lists", "Method", "function"])
+def test_so_it_does_where_predictions_are_run_together(name):
+    place = (FIXTURES / "together", "predict.py", name, "predict")
+    reading = read_statically(*place, takes_lists=True)
+    assert reading.signature == Signature.from_wire(describe_imported(*place, takes_lists=True))
     assert reading.complete
