@@ -60,6 +60,8 @@ def find_entry_point(tree: SourceTree, source: SourceFile, name: str, *, mode: s
 def _in_class(class_: Class, mode: str) -> EntryPoint | None:
     method = next((name for name in _METHODS[mode] if _has(class_, name)), None)
     if method is not None:
+        if method != _METHODS[mode][0] and not _is_whole(class_):  # a base that we cannot read may have the one that counts
+            return None
         function = _method(class_, method)
         if function is None:
             return None

@@ -177,7 +177,7 @@ class Scope(msgspec.Struct, frozen=True, eq=False):
         bound = source.bindings.find(name)
         if bound is not None:
             return inside._meaning(bound)
-        if name in source.bindings:
+        if name in source.bindings or source.bindings.changes(name):
             return None
         for star in source.bindings.star_imports:
             module = self.tree.imported_module(star, source)

@@ -48,9 +48,13 @@ class Bindings(msgspec.Struct):
         last, is_conditional = entries[-1]
         if is_conditional and any(isinstance(bound, ast.expr) for bound, _ in entries) and len(entries) > 1:
             return None
-        if isinstance(last, ast.expr):
-            return None if name in self._changed else last
-        return entries[0][0] if is_conditional else last  # of `try: import a` and `except: import b`, the first is the usual one
+        # Of `try: import a` and `except: import b`, the first is the usual one.
+        bound = entries[0][0] if is_conditional and not isinstance(last, ast.expr) else last
+        return None if name in self._changed and isinstance(bound, ast.expr | Import) else bound
+
+    def changes(self, name: str) -> bool:
+        """Whether what a name is bound to, here or by a star import, is changed later on."""
+        return name in self._changed
 
     def __contains__(self, name: str) -> bool:
         return name in self._bound

@@ -128,6 +128,7 @@ def test_a_generator_inside_does_not_make_the_function_one(read):
         "Predictor = make()",
         "from elsewhere import *",
         "from torch.nn import Module\nclass Predictor(Module): ...",
+        "from elsewhere import Base\nclass Predictor(Base):\n    def run(self, graph: list): ...",
         "class Predictor:\n    predict = partial(f)",
         "class Predictor(make_base()): ...",
     ],
@@ -212,6 +213,11 @@ def test_a_directory_is_no_source_file(tmp_path):
 def test_a_missing_entry_point_is_named_with_what_is_there(refused, name, remedy):
     finding = refused(PREDICTOR, name)
     assert (finding.code, finding.remedy) == ("entry-point-missing", remedy)
+
+
+def test_a_method_called_run_counts_where_every_base_is_known(read):
+    reading = read("from cog import BaseRunner\nclass Predictor(BaseRunner):\n    def run(self, n: int) -> str: ...")
+    assert [field.name for field in reading.signature.inputs] == ["n"]
 
 
 def test_a_builtin_is_no_entry_point(refused):

@@ -11,6 +11,14 @@ MODULE = """
 import enum, os, pathlib
 from cog import Path
 from enum import Enum, auto
+import shared
+from presets import SIZES, STYLES, LIMITS
+from starred import *
+SIZES.append(4)
+STYLES += ["c"]
+LIMITS["x"] = 1
+OTHERS.append("d")
+shared.LEVEL = 2
 NUMBER = 5
 NAMES = ["a", "b"]
 TABLE = {"x": object(), "y": 2}
@@ -55,6 +63,9 @@ ALIAS = Colour.RED
 @pytest.fixture
 def value(tmp_path):
     (tmp_path / "module.py").write_text(MODULE)
+    (tmp_path / "presets.py").write_text("SIZES = [1]\nSTYLES = ['a']\nLIMITS = {}\n")
+    (tmp_path / "starred.py").write_text("OTHERS = ['a']\nSAME = ['a']\n")
+    (tmp_path / "shared.py").write_text("LEVEL = 1\n")
     tree = SourceTree(tmp_path)
     scope = Scope(tree, tree.parse("module.py"))
     return lambda text: evaluate(ast.parse(text, mode="eval").body, scope)
@@ -103,6 +114,7 @@ def test_expressions_have_the_value_python_gives_them(value, text):
         ("len(TABLE)", 2),
         ("TABLE['y']", 2),
         ("SECOND", 2),
+        ("SAME", ["a"]),
         ("Holder.LIMIT", 10),
         ("Holder.Inner.DEEP", "deep"),
         ("Colour.RED", Member("RED", "r")),
@@ -127,6 +139,11 @@ def test_names_stand_for_what_the_module_says(value, text, expected):
         "GROWN",
         "ADDED",
         "SET",
+        "SIZES",
+        "STYLES",
+        "LIMITS",
+        "OTHERS",
+        "shared.LEVEL",
         "DEVICE",
         "MAYBE",
         "TABLE",
