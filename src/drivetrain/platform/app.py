@@ -271,4 +271,4 @@ class AppStore(Protocol):
         """An app's revisions, newest first."""
 
     async def remove_revision(self, revision_id: RevisionId) -> bool:
-        """Forget a revision. Whether there was one."""
+        """Forget a revision, unless a prediction of it waits or runs. Whether it was forgotten."""

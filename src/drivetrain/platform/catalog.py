@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from drivetrain.model.inputs import InputChecker
 from drivetrain.model.project import Mode
 from drivetrain.platform.access import NotFound
@@ -9,11 +12,12 @@ from drivetrain.platform.app import App, AppName, AppStore, Revision, RevisionId
 
 
 class Catalog:
-    """Owns the platform's view of its apps; writes go through to the store first."""
+    """Owns the platform's view of its apps; writes go through to the store first. An app is changed by one at a time."""
 
     def __init__(self, store: AppStore) -> None:
         self._store = store
         self._apps: dict[AppName, App] = {}
+        self._turns: dict[AppName, asyncio.Lock] = {}
         self._revisions: dict[RevisionId, Revision] = {}
         self._checkers: dict[tuple[RevisionId, Mode], InputChecker] = {}
 
@@ -81,10 +85,21 @@ class Catalog:
             self._checkers[key] = InputChecker(signature)
         return self._checkers[key]
 
-    async def put_app(self, app: App) -> None:
-        """Keep a new value of an app."""
-        await self._store.put_app(app)
-        self._apps[app.name] = app
+    async def change_app(self, name: AppName, change: Callable[[App], App], *, new: App | None = None) -> App:
+        """Keep what ``change`` makes of an app as it is then; the result.
+
+        Args:
+            change: Is called once, with the newest value. What it raises is raised, and nothing is changed.
+            new: What to begin with where there is no app of that name.
+
+        Raises:
+            NotFound: There is none, and none to begin with.
+        """
+        async with self._turn(name):
+            changed = change(self.app(name) if new is None else self._apps.get(name, new))
+            await self._store.put_app(changed)
+            self._apps[name] = changed
+        return changed
 
     async def put_revision(self, revision: Revision) -> None:
         """Keep a new value of a revision."""
@@ -99,12 +114,30 @@ class Catalog:
 
     async def remove_app(self, name: AppName) -> None:
         """Forget an app and its revisions."""
-        await self._store.remove_app(name)
-        self._apps.pop(name, None)
-        for revision in self.revisions(name):
-            self._revisions.pop(revision.id, None)
+        async with self._turn(name):
+            await self._store.remove_app(name)
+            self._apps.pop(name, None)
+            for revision in self.revisions(name):
+                self._revisions.pop(revision.id, None)
 
-    async def remove_revision(self, revision_id: RevisionId) -> None:
-        """Forget a revision."""
-        await self._store.remove_revision(revision_id)
-        self._revisions.pop(revision_id, None)
+    async def remove_revision(self, revision_id: RevisionId) -> bool:
+        """Forget a revision; whether it was forgotten. It is not if it answers requests, or if something of it waits or runs.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        async with self._turn(self.revision(revision_id).app):
+            revision = self.revision(revision_id)
+            if revision_id in {share.revision for share in self.app(revision.app).alias}:
+                return False
+            del self._revisions[revision_id]  # first, so that nothing of it is accepted after the store has looked
+            is_removed = False
+            try:
+                is_removed = await self._store.remove_revision(revision_id)
+            finally:
+                if not is_removed:
+                    self._revisions[revision_id] = revision
+        return is_removed
+
+    def _turn(self, name: AppName) -> asyncio.Lock:
+        return self._turns.setdefault(name, asyncio.Lock())

@@ -97,18 +97,20 @@ class Deploying:
 
     async def _app(self, project: Project) -> App:
         """The app with the settings that the order changes; made if it is not there."""
-        order = self._order
-        app = self._ports.catalog.find_app(order.app) or App(
-            name=order.app, created_at=self._ports.clock.now(), resources=self._resources(project)
-        )
-        app = replace(
-            app,
-            scaling=changed_scaling(app.scaling, order.scaling) if order.scaling else app.scaling,
-            resources=order.resources or app.resources,
-            access=order.access or app.access,
-        )
-        await self._ports.catalog.put_app(app)
-        return app
+        order, catalog = self._order, self._ports.catalog
+        new = None
+        if catalog.find_app(order.app) is None:
+            new = App(name=order.app, created_at=self._ports.clock.now(), resources=self._resources(project))
+
+        def ordered(app: App) -> App:
+            return replace(
+                app,
+                scaling=changed_scaling(app.scaling, order.scaling) if order.scaling else app.scaling,
+                resources=order.resources or app.resources,
+                access=order.access or app.access,
+            )
+
+        return await catalog.change_app(order.app, ordered, new=new)
 
     def _resources(self, project: Project) -> Resources:
         """What a new app's runners hold unless its deployer says: one GPU if the project uses one and there is one."""
@@ -199,9 +201,8 @@ class Deploying:
     async def _switch(self, app: App, revision: Revision, proof: LiveRunner | None, *, is_new: bool) -> None:
         ports = self._ports
         self._begin(Step.SWITCHING)
-        app = ports.catalog.app(app.name)  # somebody may have scaled it meanwhile
-        app = replace(app, alias=(Share(revision=revision.id, percent=100),), releases=app.releases + 1)
-        await ports.catalog.put_app(app)
+        alias = (Share(revision=revision.id, percent=100),)
+        app = await ports.catalog.change_app(app.name, lambda app: replace(app, alias=alias, releases=app.releases + 1))
         if proof is not None:
             ports.scaling.adopt(proof)
         ports.scaling.released(app.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -79,38 +79,52 @@ class Deployments:
             task.cancel()
             await asyncio.wait({task})
 
-    async def copy(self, app: App, original: Revision, variables: Mapping[str, str]) -> Revision:
+    async def copy(
+        self,
+        name: AppName,
+        original: Revision,
+        variables: Mapping[str, str],
+        *,
+        change: Callable[[App], App] | None = None,
+        new: App | None = None,
+    ) -> Revision:
         """Let a revision of one app answer under the name of another too, with runners of its own; the same copy twice is one.
 
         Nothing is proved: the code has been.
 
         Args:
-            app: Under whose name, as it should be; made if it is not there.
+            name: Under which.
             original: Ready.
             variables: Added to those of the original. The copy owns the files in them.
+            change: What else to change of the app, in the same step that lets the copy answer.
+            new: The app where there is none of that name.
+
+        Raises:
+            NotFound: There is no such app, and none was given.
         """
         ports = self._ports
-        revision_id = id_of_copy(app.name, original, variables)
+        revision_id = id_of_copy(name, original, variables)
         variables = {**original.variables, **variables}
-        async with self._lock(app.name):
+        async with self._lock(name):
+            if new is None:
+                ports.catalog.app(name)  # it may have been removed
             revision = ports.catalog.find_revision(revision_id)
             if revision is None:
-                await ports.catalog.put_app(app)
                 revision = replace(
                     original,
                     id=revision_id,
-                    app=app.name,
-                    number=await ports.catalog.next_number(app.name),
+                    app=name,
+                    number=await ports.catalog.next_number(name),
                     created_at=ports.clock.now(),
                     variables=variables,
                     copy_of=original.id,
                     logs="",
                 )
                 await ports.fleet.build(
-                    BuildOrder(app=app.name, revision=revision_id, source=ports.sources.path(original.source)), _no_log
+                    BuildOrder(app=name, revision=revision_id, source=ports.sources.path(original.source)), _no_log
                 )
                 await ports.catalog.put_revision(revision)
-            await self.switch(app, (Share(revision=revision_id, percent=100),))
+            await self.switch(name, (Share(revision=revision_id, percent=100),), change=change, new=new)
         return revision
 
     async def publish(self, submission: Submission, output: Any) -> Revision:
@@ -132,13 +146,36 @@ class Deployments:
             return known
         for found in filter(None, map(read_reference, variables.values())):
             await self._ports.files.keep_until(found[0], None)
-        return await self.copy(app, original, variables)
+        return await self.copy(app.name, original, variables)
 
-    async def switch(self, app: App, shares: tuple[Share, ...]) -> App:
-        """Let other revisions answer, from now on."""
-        app = replace(app, alias=shares, releases=app.releases + 1)
-        await self._ports.catalog.put_app(app)
-        self._ports.scaling.released(app.name)
+    async def switch(
+        self,
+        name: AppName,
+        shares: tuple[Share, ...],
+        *,
+        change: Callable[[App], App] | None = None,
+        new: App | None = None,
+    ) -> App:
+        """Let other revisions answer, from now on.
+
+        Args:
+            change: What else to change of the app, in the same step.
+            new: The app where there is none of that name.
+
+        Raises:
+            NotFound: There is no such app or revision.
+            BadRequest: A revision is another app's, or not ready.
+        """
+
+        def switched(app: App) -> App:
+            for share in shares:
+                revision = self._ports.catalog.revision(share.revision)
+                if revision.app != name or revision.state is not RevisionState.READY:
+                    raise BadRequest(f"'{share.revision}' is no revision of '{name}' that is ready")
+            return replace(change(app) if change is not None else app, alias=shares, releases=app.releases + 1)
+
+        app = await self._ports.catalog.change_app(name, switched, new=new)
+        self._ports.scaling.released(name)
         return app
 
     async def remove(self, app: App) -> None:
@@ -147,7 +184,7 @@ class Deployments:
         async with self._lock(app.name):
             revisions = ports.catalog.revisions(app.name)
             with ports.scaling.held(app.name):
-                await ports.catalog.put_app(replace(app, alias=()))  # nothing more is accepted
+                await ports.catalog.change_app(app.name, lambda app: replace(app, alias=()))  # nothing more is accepted
                 await ports.catalog.remove_app(app.name)  # takes claims away: what still runs has no result any more
                 await ports.scaling.end_all(app.name, now=True)
                 ports.dispatcher.forget(app.name)
@@ -157,9 +194,24 @@ class Deployments:
             await ports.sources.remove_data(app.name)
 
     async def remove_revision(self, revision: Revision) -> None:
-        """Forget a revision that answers no requests."""
-        await self._ports.catalog.remove_revision(revision.id)
-        await self._remove_belongings(revision)
+        """Forget a revision.
+
+        Raises:
+            NotFound: It is gone already.
+            BadRequest: It answers requests, or predictions of it have not ended: nobody would ever run them.
+        """
+        ports = self._ports
+        async with self._lock(revision.app):
+            which = f"revision {revision.number} of '{revision.app}'"
+            load = (await ports.queue.load(now=ports.clock.now())).get(revision.id)
+            if load is not None:
+                raise BadRequest(
+                    f"predictions of {which} have not ended: {load.waiting} wait, {load.running} run",
+                    hint="let them end, or cancel them first",
+                )
+            if not await ports.catalog.remove_revision(revision.id):
+                raise BadRequest(f"{which} answers requests, or predictions of it have not ended", hint="try again later")
+            await self._remove_belongings(revision)
 
     async def _remove_belongings(self, revision: Revision) -> None:
         """Delete what no other revision needs."""

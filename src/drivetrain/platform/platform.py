@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,13 +47,23 @@ KEEP_ALIVE_SECONDS = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class AppChange:
-    """What to change of an app; ``None`` leaves a setting as it is."""
+    """What to change of an app; ``None`` leaves a setting as it is. Called with an app, it gives the changed one."""
 
     scaling: Mapping[str, Any] | None = None
     resources: Resources | None = None
     access: Access | None = None
     description: str | None = None
     labels: Mapping[str, Any] | None = None
+
+    def __call__(self, app: App) -> App:
+        return replace(
+            app,
+            scaling=changed_scaling(app.scaling, self.scaling or {}),
+            resources=self.resources or app.resources,
+            access=self.access or app.access,
+            description=app.description if self.description is None else self.description,
+            labels=app.labels if self.labels is None else self.labels,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,30 +287,29 @@ class Platform:
             BadRequest: There is one of that name.
         """
         caller.require(Scope.DEPLOY, app.name.owner)
-        if self.catalog.find_app(app.name) is not None:
-            raise BadRequest(f"there is an app '{app.name}' already")
-        await self.catalog.put_app(app)
+
+        def added(before: App) -> App:
+            if before is not app:
+                raise BadRequest(f"there is an app '{app.name}' already")
+            return app
+
+        await self.catalog.change_app(app.name, added, new=app)
         await self._audit(caller, "app.create", str(app.name))
         return app
 
-    async def change_app(self, caller: Caller, name: AppName, change: AppChange) -> App:
+    async def change_app(self, caller: Caller, name: AppName, change: Callable[[App], App]) -> App:
         """Change an app's settings; at work at once, without a new revision.
+
+        Args:
+            change: An ``AppChange``, or whatever makes the new value of the newest one.
 
         Raises:
             BadRequest: A setting is not one, or its value cannot be.
         """
-        app = self._owned_app(caller, name)
-        changed = replace(
-            app,
-            scaling=changed_scaling(app.scaling, change.scaling or {}),
-            resources=change.resources or app.resources,
-            access=change.access or app.access,
-            description=app.description if change.description is None else change.description,
-            labels=app.labels if change.labels is None else change.labels,
-        )
-        await self.catalog.put_app(changed)
+        before = self._owned_app(caller, name)
+        changed = await self.catalog.change_app(name, change)
         self._parts.scaling.wake()
-        names = [field.name for field in fields(AppChange) if getattr(change, field.name) is not None]
+        names = [field.name for field in fields(AppChange) if getattr(changed, field.name) != getattr(before, field.name)]
         await self._audit(caller, "app.change", str(name), ", ".join(names))
         return changed
 
@@ -310,23 +319,32 @@ class Platform:
         return self._deploy(caller, order, archive)
 
     async def copy_revision(
-        self, caller: Caller, revision_id: RevisionId, app: App, *, variables: Mapping[str, str] | None = None
+        self,
+        caller: Caller,
+        revision_id: RevisionId,
+        name: AppName,
+        change: Callable[[App], App] | None = None,
+        *,
+        new: App | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> Revision:
         """Let a revision that the caller may call answer under the name of an app of its own, with runners of their own.
 
         Args:
-            app: As it should be; made if it is not there.
+            change: What else to change of the app, at the moment from which on the revision answers.
+            new: The app where there is none of that name.
             variables: See ``Deployments.copy``.
 
         Raises:
+            NotFound: There is no such app, and none was given.
             BadRequest: The revision is not ready.
         """
-        caller.require(Scope.DEPLOY, app.name.owner)
+        caller.require(Scope.DEPLOY, name.owner)
         revision = self.revision(caller, revision_id)
         if revision.state is not RevisionState.READY:
             raise BadRequest(f"revision {revision.number} of '{revision.app}' is {revision.state.value}")
-        copy = await self._parts.deployments.copy(app, revision, variables or {})
-        await self._audit(caller, "app.copy", str(app.name), f"of revision {revision.number} of {revision.app}")
+        copy = await self._parts.deployments.copy(name, revision, variables or {}, change=change, new=new)
+        await self._audit(caller, "app.copy", str(name), f"of revision {revision.number} of {revision.app}")
         return copy
 
     async def roll_back(self, caller: Caller, name: AppName, revision_id: RevisionId | None = None) -> App:
@@ -340,7 +358,7 @@ class Platform:
         """
         app = self._owned_app(caller, name)
         target = revision_id or self._before(app)
-        return await self._switch(caller, app, (Share(revision=target, percent=100),), "app.rollback")
+        return await self._switch(caller, name, (Share(revision=target, percent=100),), "app.rollback")
 
     async def split(self, caller: Caller, name: AppName, shares: Sequence[Share]) -> App:
         """Share an app's requests between revisions, by percent.
@@ -348,10 +366,10 @@ class Platform:
         Raises:
             BadRequest: The percents do not add up to 100, or a revision is not ready.
         """
-        app = self._owned_app(caller, name)
+        self._owned_app(caller, name)
         if sum(share.percent for share in shares) != 100 or any(share.percent < 0 for share in shares):
             raise BadRequest("the percents must add up to 100, none of them negative")
-        return await self._switch(caller, app, tuple(share for share in shares if share.percent), "app.split")
+        return await self._switch(caller, name, tuple(share for share in shares if share.percent), "app.split")
 
     async def remove_app(self, caller: Caller, name: AppName) -> None:
         """Take an app out of service: cancel what waits, end its runners, forget it with all that belongs to it."""
@@ -364,7 +382,7 @@ class Platform:
         """Forget a revision.
 
         Raises:
-            BadRequest: It answers requests.
+            BadRequest: It answers requests, or predictions of it have not ended.
         """
         revision = self.catalog.revision(revision_id)
         app = self._owned_app(caller, revision.app)
@@ -583,14 +601,10 @@ class Platform:
                 return revision.id
         raise BadRequest(f"'{app.name}' has no earlier revision that is ready")
 
-    async def _switch(self, caller: Caller, app: App, shares: tuple[Share, ...], action: str) -> App:
-        for share in shares:
-            revision = self.catalog.revision(share.revision)
-            if revision.app != app.name or revision.state is not RevisionState.READY:
-                raise BadRequest(f"'{share.revision}' is no revision of '{app.name}' that is ready")
-        changed = await self._parts.deployments.switch(app, shares)
+    async def _switch(self, caller: Caller, name: AppName, shares: tuple[Share, ...], action: str) -> App:
+        changed = await self._parts.deployments.switch(name, shares)
         numbers = ", ".join(f"{self.catalog.revision(share.revision).number}: {share.percent} %" for share in shares)
-        await self._audit(caller, action, str(app.name), numbers)
+        await self._audit(caller, action, str(name), numbers)
         return changed
 
     async def _audit(self, caller: Caller, action: str, subject: str, detail: str = "") -> None:

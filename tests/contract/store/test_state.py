@@ -114,6 +114,32 @@ async def test_a_revision_is_replaced_and_removed(scene):
     assert await scene.store.apps.revisions(HOTDOG) == []
 
 
+async def test_a_revision_of_which_something_waits_or_runs_is_not_removed(scene):
+    async def is_removed():
+        return await scene.store.apps.remove_revision(REVISION)
+
+    await scene.store.apps.put_revision(a_revision(scene, revision_id=REVISION))
+    await scene.submit(revision="b" * 64)
+    await scene.submit()
+    assert not await is_removed()
+    claim = await scene.claim_one()
+    assert not await is_removed()
+    await scene.release(claim, after=10)
+    assert not await is_removed()
+    assert await scene.store.apps.get_revision(REVISION) is not None
+    scene.now = scene.after(10)
+    await scene.complete(await scene.claim_one())
+    assert await is_removed()
+
+
+async def test_what_waited_for_an_app_that_was_removed_keeps_no_revision(scene):
+    await scene.store.apps.put_app(an_app(scene))
+    await scene.submit()
+    await scene.store.apps.remove_app(HOTDOG)
+    await scene.store.apps.put_revision(a_revision(scene, revision_id=REVISION))
+    assert await scene.store.apps.remove_revision(REVISION)
+
+
 async def test_with_an_app_goes_what_is_its_own(scene):
     for app in (HOTDOG, OTHER):
         await scene.store.apps.put_app(an_app(scene, app))

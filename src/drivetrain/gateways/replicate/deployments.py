@@ -29,7 +29,6 @@ from drivetrain.model.errors import BadRequest
 from drivetrain.platform.access import Caller, NotFound
 from drivetrain.platform.app import App, AppName, BadName, Revision, RevisionId, RevisionState, changed_scaling
 from drivetrain.platform.key import Scope
-from drivetrain.platform.platform import AppChange
 
 #: What Replicate allows, and we have no reason to allow less of.
 _MOST_INSTANCES = 1000
@@ -80,7 +79,7 @@ class Deployments:
                 "deployment": f"{caller.owner}/{body.name}",
             }
             app = self._released(caller, blank, release)
-            await self._site.platform.copy_revision(caller, original.id, app)
+            await self._site.platform.copy_revision(caller, original.id, name, new=app)
         return Json(self._render(request, self._site.platform.app(caller, name)))
 
     async def get(self, request: Request, caller: Caller) -> Response:
@@ -95,22 +94,20 @@ class Deployments:
             app = self._find(request, caller)
             before = labels_of(app.labels)
             given = {key: value for key, value in msgspec.to_builtins(body).items() if value is not None}
-            release = {
-                "min_instances": app.scaling.min_runners,
-                "max_instances": app.scaling.max_runners,
-                **before,
-                **given,
-                "number": before["number"] + 1,
-            }
             if body.version is not None:
-                release["version"] = self._version(caller, body.version, before["model"]).id
-            changed = self._released(caller, app, release)
-            if release["version"] != before["version"]:
-                await platform.copy_revision(caller, release["version"], changed)
+                given["version"] = self._version(caller, body.version, before["model"]).id
+
+            def released(app: App) -> App:
+                kept = labels_of(app.labels)
+                instances = {"min_instances": app.scaling.min_runners, "max_instances": app.scaling.max_runners}
+                return self._released(caller, app, {**instances, **kept, **given, "number": kept["number"] + 1})
+
+            released(app)  # what is wrong is said before anything is done
+            version = given.get("version", before["version"])
+            if version != before["version"]:
+                await platform.copy_revision(caller, version, app.name, released)
             else:
-                scaling = {"min_runners": changed.scaling.min_runners, "max_runners": changed.scaling.max_runners}
-                change = AppChange(scaling=scaling, resources=changed.resources, labels=changed.labels)
-                await platform.change_app(caller, app.name, change)
+                await platform.change_app(caller, app.name, released)
         return Json(self._render(request, platform.app(caller, app.name)))
 
     async def delete(self, request: Request, caller: Caller) -> Response:

@@ -77,8 +77,8 @@ class SqliteAppStore:
         return [_unpack_revision(value) for (value,) in rows]
 
     async def remove_revision(self, revision_id: RevisionId) -> bool:
-        """Forget a revision. Whether there was one."""
-        return await self._database.execute(self._sql["remove_revision"], (revision_id,)) > 0
+        """Forget a revision, unless a prediction of it waits or runs. Whether it was forgotten."""
+        return await self._database.execute(self._sql["remove_revision"], {"id": revision_id}) > 0
 
     async def _value(self, statement: str, parameters: Sequence[str]) -> Any:
         rows = await self._database.fetch(self._sql[statement], parameters)

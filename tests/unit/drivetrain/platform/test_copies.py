@@ -1,5 +1,6 @@
 """Revisions that answer under another app's name: copies, and what trainings give."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -58,7 +59,7 @@ def test_a_copy_has_settings_and_runners_of_its_own(bench):
     async def test(it):
         original = await it.deploy()
         settings = {"scaling": Scaling(max_runners=3), "resources": Resources(gpus=1), "labels": {"a": 1}}
-        copy = await it.platform.copy_revision(ROOT, original.id, app(it, **settings))
+        copy = await it.platform.copy_revision(ROOT, original.id, COPY, new=app(it, **settings))
         assert (copy.copy_of, copy.app, copy.number, copy.state) == (original.id, COPY, 1, RevisionState.READY)
         view = await it.platform.predict(ROOT, to(COPY), wait=LONG)
         assert (view.output, view.submission.revision) == ("hello", copy.id)
@@ -73,8 +74,8 @@ def test_a_copy_has_settings_and_runners_of_its_own(bench):
 def test_the_same_copy_twice_is_one(bench):
     async def test(it):
         original = await it.deploy()
-        one = await it.platform.copy_revision(ROOT, original.id, app(it))
-        two = await it.platform.copy_revision(ROOT, original.id, it.platform.app(ROOT, COPY))
+        one = await it.platform.copy_revision(ROOT, original.id, COPY, new=app(it))
+        two = await it.platform.copy_revision(ROOT, original.id, COPY)
         assert one == two
         assert len(it.platform.revisions(ROOT, COPY)) == 1
         assert it.platform.app(ROOT, COPY).releases == 2
@@ -82,10 +83,52 @@ def test_the_same_copy_twice_is_one(bench):
     bench(test)
 
 
+def test_what_is_changed_while_a_copy_is_built_stays_changed(bench):
+    async def test(it):
+        original = await it.deploy()
+        await it.platform.create_app(ROOT, app(it))
+
+        async def build_slowly(order, log):
+            await it.platform.change_app(ROOT, COPY, AppChange(scaling={"max_runners": 3}))
+
+        it.fleet.build = build_slowly
+        copy = await it.platform.copy_revision(
+            ROOT, original.id, COPY, lambda app: replace(app, description=f"{app.scaling.max_runners}")
+        )
+        changed = it.platform.app(ROOT, COPY)
+        assert (changed.scaling.max_runners, changed.description, changed.alias[0].revision) == (3, "3", copy.id)
+
+    bench(test)
+
+
+def test_an_app_that_is_removed_before_a_copy_is_made_stays_removed(bench):
+    is_building, may_build = asyncio.Event(), asyncio.Event()
+
+    async def build_slowly(order, log):
+        is_building.set()
+        await may_build.wait()
+
+    async def test(it):
+        original = await it.deploy()
+        await it.platform.create_app(ROOT, app(it))
+        it.fleet.build = build_slowly
+        one = asyncio.ensure_future(it.platform.copy_revision(ROOT, original.id, COPY))
+        await is_building.wait()
+        removing = asyncio.ensure_future(it.platform.remove_app(ROOT, COPY))
+        other = asyncio.ensure_future(it.platform.copy_revision(ROOT, original.id, COPY, variables={"A": "1"}))
+        may_build.set()
+        await asyncio.gather(one, removing)
+        with pytest.raises(NotFound):
+            await other
+        assert [each.name for each in it.platform.apps(ROOT)] == [ECHO]
+
+    bench(test)
+
+
 def test_a_copy_outlives_its_original(bench):
     async def test(it):
         original = await it.deploy()
-        copy = await it.platform.copy_revision(ROOT, original.id, app(it))
+        copy = await it.platform.copy_revision(ROOT, original.id, COPY, new=app(it))
         await it.platform.remove_app(ROOT, ECHO)
         assert (await it.platform.predict(ROOT, to(COPY), wait=LONG)).output == "hello"
         return copy.id
@@ -104,13 +147,13 @@ def test_what_anybody_may_call_can_be_copied_and_nothing_else(bench):
         original = await it.deploy()
         other, theirs = caller_of("other", Scope.DEPLOY), AppName("other", "copy")
         with pytest.raises(NotFound):
-            await it.platform.copy_revision(other, original.id, app(it, theirs))
+            await it.platform.copy_revision(other, original.id, theirs, new=app(it, theirs))
         await it.platform.change_app(ROOT, ECHO, AppChange(access=Access.SHARED))
         with pytest.raises(Forbidden):
-            await it.platform.copy_revision(other, original.id, app(it, COPY))
+            await it.platform.copy_revision(other, original.id, COPY, new=app(it))
         with pytest.raises(Forbidden):
-            await it.platform.copy_revision(caller_of("other", Scope.CALL), original.id, app(it, theirs))
-        assert (await it.platform.copy_revision(other, original.id, app(it, theirs))).app == theirs
+            await it.platform.copy_revision(caller_of("other", Scope.CALL), original.id, theirs, new=app(it, theirs))
+        assert (await it.platform.copy_revision(other, original.id, theirs, new=app(it, theirs))).app == theirs
 
     bench(test)
 
@@ -189,6 +232,6 @@ def test_only_what_is_ready_can_be_copied(bench):
             await it.deploy()
         [failed] = it.platform.revisions(ROOT, ECHO)
         with pytest.raises(BadRequest, match="is failed"):
-            await it.platform.copy_revision(ROOT, failed.id, app(it))
+            await it.platform.copy_revision(ROOT, failed.id, COPY, new=app(it))
 
     bench(test)

@@ -2,26 +2,30 @@
 
 import asyncio
 from datetime import timedelta
+from types import MappingProxyType
 
 import pytest
+from msgspec import structs
 from platform_bench import MODEL, ROOT, STREAMING, chunks, packed_project
 
 from drivetrain.model.errors import BadRequest
 from drivetrain.model.inputs import InvalidInputs
-from drivetrain.model.prediction import Completed, Failure, Log, Output, OutputValue, Source, Started, Status
+from drivetrain.model.prediction import Completed, Failure, Log, Output, OutputValue, PredictionId, Source, Started, Status
 from drivetrain.platform.access import Caller, Forbidden, NotFound, Unauthenticated
-from drivetrain.platform.app import Access, AppName, RevisionState
-from drivetrain.platform.deploy_event import DeployOrder, Strategy
+from drivetrain.platform.app import Access, App, AppName, RevisionState
+from drivetrain.platform.deploy_event import DeployOrder, Step, StepBegun, Strategy
 from drivetrain.platform.deploying import BreaksClients
 from drivetrain.platform.fleet import Answer, RunnerRefused, SetupFailed
 from drivetrain.platform.key import Scope
 from drivetrain.platform.platform import AppChange
-from drivetrain.platform.queue import KeyReused, PredictionQuery, Priority, QueueFull
+from drivetrain.platform.queue import KeyReused, PredictionQuery, Priority, QueueFull, Submission
 from drivetrain.platform.submission import NotDeployed, PredictionRequest
 from drivetrain.stores.failure import DiskFull
 
 ECHO = AppName("acme", "echo")
 LONG = timedelta(seconds=20)
+LARGE = "data:image/png;base64," + "aGVsbG8h" * 20_000
+SECOND = MappingProxyType({"predict.py": "# 2\n"})
 
 
 def request(text="hello", **settings):
@@ -35,6 +39,14 @@ async def until(condition, what="it"):
             return
         await asyncio.sleep(0.005)
     raise AssertionError(f"{what} did not happen")
+
+
+async def spelling(runner, job):
+    """A model that gives the letters of its text."""
+    yield Started(at=runner.now())
+    for letter in job.input["text"]:
+        yield Output(output=OutputValue(value=letter))
+    yield Completed(status=Status.SUCCEEDED, at=runner.now())
 
 
 def blocking(gate):
@@ -126,8 +138,7 @@ def test_a_secret_input_is_masked_everywhere_but_in_the_model(bench):
 def test_a_large_data_url_becomes_a_file_that_the_runner_reads_below_its_own_url(bench):
     async def test(it):
         await it.deploy()
-        url = "data:image/png;base64," + "aGVsbG8h" * 20_000
-        view = await it.platform.predict(ROOT, request(input={"text": "x", "image": url}), wait=LONG)
+        view = await it.platform.predict(ROOT, request(input={"text": "x", "image": LARGE}), wait=LONG)
         assert view.submission.input["image"].startswith("drivetrain://files/")
         runner = it.fleet.runners[0]
         assert runner.jobs[0].input["image"].startswith(runner.order.files_url + "/files/")
@@ -456,12 +467,69 @@ def test_recreate_ends_the_old_runners_first(bench):
     bench(test)
 
 
-def test_a_strict_deploy_refuses_what_breaks_clients(bench):
-    from msgspec.structs import replace
+def test_a_revision_whose_predictions_wait_and_run_is_not_removed(bench):
+    gate = asyncio.Event()
 
     async def test(it):
         first = await it.deploy()
-        it.fleet.signature = replace(MODEL, inputs=MODEL.inputs[1:])
+        it.fleet.behaviour = blocking(gate)
+        views = [await it.platform.predict(ROOT, request()) for _ in range(2)]
+        await until(lambda: it.parts.dispatcher.under_way == 1)
+        await it.deploy(files=SECOND)
+        with pytest.raises(BadRequest, match="1 wait, 1 run"):
+            await it.platform.remove_revision(ROOT, first.id)
+        gate.set()
+        for view in views:
+            assert (await it.platform.wait(ROOT, view.id, LONG)).status is Status.SUCCEEDED
+        await it.platform.remove_revision(ROOT, first.id)
+        with pytest.raises(NotFound):
+            it.platform.revision(ROOT, first.id)
+
+    bench(test)
+
+
+def test_a_revision_that_a_prediction_is_being_accepted_for_is_not_removed(bench):
+    async def test(it):
+        first = await it.deploy()
+        await it.deploy(files=SECOND)
+        accepting = asyncio.ensure_future(it.platform.predict(ROOT, request(revision=first.id), wait=LONG))
+        await asyncio.sleep(0)
+        with pytest.raises(BadRequest, match="have not ended"):
+            await it.platform.remove_revision(ROOT, first.id)
+        assert (await accepting).status is Status.SUCCEEDED
+
+    bench(test)
+
+
+def test_what_came_in_items_is_a_list_when_its_revision_is_gone(bench):
+    async def test(it):
+        first = await it.deploy()
+        it.fleet.behaviour = spelling
+        view = await it.platform.predict(ROOT, request("abc"), wait=LONG)
+        await it.deploy(files=SECOND)
+        await it.platform.remove_revision(ROOT, first.id)
+        assert (await it.platform.prediction(ROOT, view.id)).output == view.output == ["a", "b", "c"]
+
+    bench(test, signature=STREAMING)
+
+
+def test_what_was_accepted_before_it_was_kept_whether_items_come_is_told_by_its_revision(bench):
+    async def test(it):
+        revision = await it.deploy()
+        it.fleet.behaviour = spelling
+        submission = Submission(
+            id=PredictionId("old"), app=ECHO, revision=revision.id, created_at=it.clock.now(), input={"text": "abc"}
+        )
+        await it.parts.dispatcher.submit(submission, queue_limit=1)
+        assert (await it.platform.wait(ROOT, submission.id, LONG)).output == ["a", "b", "c"]
+
+    bench(test, signature=STREAMING)
+
+
+def test_a_strict_deploy_refuses_what_breaks_clients(bench):
+    async def test(it):
+        first = await it.deploy()
+        it.fleet.signature = structs.replace(MODEL, inputs=MODEL.inputs[1:])
         with pytest.raises(BreaksClients, match="text"):
             await it.deploy(files={"predict.py": "# 2\n"}, strict=True)
         assert it.platform.app(ROOT, ECHO).alias[0].revision == first.id
@@ -591,6 +659,50 @@ def test_settings_that_make_no_sense_are_refused(bench):
         for scaling in ({"min_runners": 2, "max_runners": 1}, {"max_runners": -1}, {"concurrency": 0}, {"colour": 1}):
             with pytest.raises(BadRequest):
                 await it.platform.change_app(ROOT, ECHO, AppChange(scaling=scaling))
+
+    bench(test)
+
+
+def test_changes_at_once_are_all_kept(bench):
+    async def test(it):
+        first = await it.deploy()
+        await it.deploy(files=SECOND)
+        await asyncio.gather(
+            it.platform.change_app(ROOT, ECHO, AppChange(scaling={"max_runners": 3})),
+            it.platform.roll_back(ROOT, ECHO),
+            it.platform.change_app(ROOT, ECHO, AppChange(access=Access.SHARED)),
+            it.platform.change_app(ROOT, ECHO, AppChange(scaling={"keep_alive": LONG})),
+        )
+        app = it.platform.app(ROOT, ECHO)
+        assert (app.scaling.max_runners, app.scaling.keep_alive, app.access) == (3, LONG, Access.SHARED)
+        assert [share.revision for share in app.alias] == [first.id]
+        return app
+
+    async def afterwards(it):
+        assert it.platform.app(ROOT, ECHO) == app
+
+    app = bench(test)
+    bench(afterwards)
+
+
+def test_a_change_while_a_deploy_switches_does_not_take_it_back(bench):
+    async def test(it):
+        await it.deploy()
+        async for event in it.platform.deploy(ROOT, DeployOrder(app=ECHO), chunks(packed_project(**SECOND))):
+            if event == StepBegun(step=Step.SWITCHING):
+                await it.platform.change_app(ROOT, ECHO, AppChange(description="new"))
+        app = it.platform.app(ROOT, ECHO)
+        assert (app.description, app.alias[0].revision) == ("new", event.revision.id)
+
+    bench(test)
+
+
+def test_of_two_that_create_an_app_at_once_one_is_told_that_it_is_there(bench):
+    async def test(it):
+        apps = [App(name=ECHO, created_at=it.clock.now(), description=text) for text in ("one", "two")]
+        results = await asyncio.gather(*(it.platform.create_app(ROOT, app) for app in apps), return_exceptions=True)
+        assert results[0] == it.platform.app(ROOT, ECHO) == apps[0]
+        assert isinstance(results[1], BadRequest)
 
     bench(test)
 

@@ -39,4 +39,8 @@ SELECT value FROM revision WHERE id = ?
 SELECT value FROM revision WHERE owner = ? AND name = ? ORDER BY number DESC
 
 -- name: remove_revision
-DELETE FROM revision WHERE id = ?
+DELETE FROM revision WHERE id = :id AND NOT EXISTS (
+    SELECT 1 FROM lane
+    JOIN queue ON queue.key = lane.queue AND queue.removed = 0
+    WHERE lane.revision = :id AND (lane.waiting > 0 OR lane.held > 0 OR lane.running > 0)
+)
