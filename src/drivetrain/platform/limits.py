@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from drivetrain.model.errors import OutsideFailed
 from drivetrain.model.prediction import PredictionId
 from drivetrain.platform.access import Caller
+from drivetrain.platform.app import AppName
 from drivetrain.platform.clock import Clock
+from drivetrain.platform.queue import Submission
 from drivetrain.platform.rate_limit import SlidingLimit
 
 
@@ -33,12 +36,12 @@ class Limits:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._created: dict[str, SlidingLimit] = {}
-        self._under_way: dict[str, set[PredictionId]] = {}
-        self._key_of: dict[PredictionId, str] = {}
+        self._under_way: Counter[str] = Counter()
+        self._known: dict[PredictionId, tuple[AppName, str]] = {}
 
     @contextlib.contextmanager
     def admitted(self, caller: Caller) -> Iterator[None]:
-        """Count a prediction that is about to be accepted; it does not count if the block raises.
+        """Keep a place for a prediction while it is being accepted in the block, which says so with ``accepted``.
 
         Raises:
             LimitExceeded: The key has reached its limit.
@@ -47,7 +50,7 @@ class Limits:
         if key is None:
             yield
             return
-        if key.concurrency is not None and len(self._under_way.get(key.id, ())) >= key.concurrency:
+        if key.concurrency is not None and self._under_way[key.id] >= key.concurrency:
             raise LimitExceeded(f"{key.concurrency} predictions of this key are under way, which is its limit", 1)
         limit = None
         if key.requests_per_minute is not None:
@@ -57,21 +60,29 @@ class Limits:
             if wait := limit.take(self._clock.monotonic()):
                 seconds = math.ceil(wait)
                 raise LimitExceeded(f"this key has made {limit.most} predictions in a minute, which is its limit", seconds)
+        self._under_way[key.id] += 1  # what comes while this one is being written must find its place taken
         try:
             yield
         except BaseException:
             if limit is not None:
                 limit.give_back()
             raise
+        finally:
+            self._under_way[key.id] -= 1  # an accepted one is counted by its id now
 
-    def accepted(self, caller: Caller, prediction_id: PredictionId) -> None:
+    def accepted(self, caller: Caller, submission: Submission) -> None:
         """Count a prediction as under way until its end."""
         if caller.key is not None and caller.key.concurrency is not None:
-            self._under_way.setdefault(caller.key.id, set()).add(prediction_id)
-            self._key_of[prediction_id] = caller.key.id
+            self._under_way[caller.key.id] += 1
+            self._known[submission.id] = submission.app, caller.key.id
 
     def ended(self, prediction_id: PredictionId) -> None:
         """A prediction has ended. May be called twice, and for any."""
-        key_id = self._key_of.pop(prediction_id, None)
-        if key_id is not None:
-            self._under_way[key_id].discard(prediction_id)
+        known = self._known.pop(prediction_id, None)
+        if known is not None:
+            self._under_way[known[1]] -= 1
+
+    def forget(self, app: AppName) -> None:
+        """An app was removed, and what was under way of it has ended."""
+        for prediction_id in [each for each, (of_app, _) in self._known.items() if of_app == app]:
+            self.ended(prediction_id)

@@ -31,13 +31,13 @@ from drivetrain.platform.gate import RunnerFiles
 from drivetrain.platform.hub import Live, Numbered
 from drivetrain.platform.key import ApiKey, AuditLine, Scope, digest_of, new_key
 from drivetrain.platform.parts import Parts
-from drivetrain.platform.queue import Load, PredictionQuery, Record, Submission
+from drivetrain.platform.queue import Load, PredictionQuery, Record, Submission, Submitted
 from drivetrain.platform.runners import RunnerView
 from drivetrain.platform.scaling import ColdStarts
 from drivetrain.platform.secret import SealedSecret
 from drivetrain.platform.signing import secret_key
 from drivetrain.platform.statistics import AppStatistics
-from drivetrain.platform.submission import PredictionRequest
+from drivetrain.platform.submission import PredictionRequest, Prepared
 from drivetrain.platform.url_signature import verify_download
 from drivetrain.platform.view import PredictionView, view
 
@@ -169,12 +169,16 @@ class Platform:
             LimitExceeded: The caller's key has reached its limit.
         """
         parts = self._parts
-        submission = await parts.submissions.prepare(caller, request)
-        with parts.limits.admitted(caller), self._using(submission) as live:
-            app = self.catalog.app(submission.app)
-            submitted = await parts.dispatcher.submit(submission, queue_limit=app.scaling.queue_limit)
+        if earlier := await self._accepted_earlier(caller, request):
+            return await self.wait(caller, earlier.submission.id, wait or timedelta(0))
+        with contextlib.ExitStack() as watching:
+            with parts.limits.admitted(caller):
+                prepared = await parts.submissions.prepare(caller, request)
+                live = watching.enter_context(self._using(prepared.submission))
+                submitted = await self._submit(prepared)
+                if submitted.is_new:
+                    parts.limits.accepted(caller, prepared.submission)
             if submitted.is_new:
-                parts.limits.accepted(caller, submission.id)
                 if wait is not None:
                     await self._end_of(live, wait)
                 return self._view(submitted.record, live)
@@ -375,6 +379,7 @@ class Platform:
         """Take an app out of service: cancel what waits, end its runners, forget it with all that belongs to it."""
         app = self._owned_app(caller, name)
         await self._parts.deployments.remove(app)
+        self._parts.limits.forget(name)
         self._parts.statistics.forget(name)
         await self._audit(caller, "app.remove", str(name))
 
@@ -553,6 +558,28 @@ class Platform:
 
     def _streams(self, submission: Submission) -> bool:
         return self._parts.dispatcher.streams(submission)
+
+    async def _accepted_earlier(self, caller: Caller, request: PredictionRequest) -> Record | None:
+        """What an earlier request with this idempotency key made. Whoever asks again is told, whatever stands against a new one."""
+        if request.idempotency_key is None:
+            return None
+        return await self._parts.store.queue.accepted_earlier(
+            request.app, caller=caller.id, idempotency_key=request.idempotency_key, fingerprint=request.fingerprint
+        )
+
+    async def _submit(self, prepared: Prepared) -> Submitted:
+        """Have a submission accepted, or leave nothing of it."""
+        parts, submission = self._parts, prepared.submission
+        try:
+            app = self.catalog.app(submission.app)
+            self.catalog.revision(submission.revision)  # it may have been removed while files were stored
+            submitted = await parts.dispatcher.submit(submission, queue_limit=app.scaling.queue_limit)
+        except Exception:  # which no cancelation is: it may come after the prediction has been accepted
+            await parts.submissions.discard(prepared)
+            raise
+        if not submitted.is_new:
+            await parts.submissions.discard(prepared)
+        return submitted
 
     async def _deploy(self, caller: Caller, order: DeployOrder, archive: AsyncIterator[bytes]) -> AsyncIterator[DeployEvent]:
         async for event in self._parts.deployments.deploy(order, archive):

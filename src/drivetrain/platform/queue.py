@@ -259,6 +259,13 @@ class QueueStore(Protocol):
             KeyReused: Its idempotency key was used with another fingerprint.
         """
 
+    async def accepted_earlier(self, app: AppName, *, caller: str, idempotency_key: str, fingerprint: str) -> Record | None:
+        """The prediction that ``submit`` would return for this key; ``None`` if it would accept a new one.
+
+        Raises:
+            KeyReused: The key was used with another fingerprint.
+        """
+
     async def claim(
         self, revision: RevisionId, claimant: Claimant, *, limit: int, now: datetime, mode: Mode | None = None
     ) -> list[Claim]:

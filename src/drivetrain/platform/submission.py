@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from drivetrain.model.errors import BadRequest
+from drivetrain.model.errors import BadRequest, OutsideFailed
 from drivetrain.model.inputs import CheckedInputs, FilePlace, replace_places
 from drivetrain.model.json_value import put_in
 from drivetrain.model.prediction import PredictionId
@@ -72,6 +73,18 @@ class PredictionRequest:
     own_file: Callable[[str], FileId | None] = lambda _url: None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A submission that is ready to be accepted.
+
+    Attributes:
+        stored: The files that were stored for it, of which nobody else knows.
+    """
+
+    submission: Submission
+    stored: tuple[FileId, ...] = ()
+
+
 class Submissions:
     """Makes submissions of requests.
 
@@ -98,8 +111,8 @@ class Submissions:
         self._random = random
         self._options = options
 
-    async def prepare(self, caller: Caller, request: PredictionRequest) -> Submission:
-        """Check a request, store the files it carries.
+    async def prepare(self, caller: Caller, request: PredictionRequest) -> Prepared:
+        """Check a request, store the files it carries. Whoever does not have it accepted afterwards must ``discard`` it.
 
         Raises:
             NotFound: No such app or revision, or none that the caller may know of.
@@ -115,10 +128,15 @@ class Submissions:
             caller.require(Scope.DEPLOY, request.destination.owner)
         now = self._clock.now()
         prediction_id = PredictionId(self._ids.prediction())
-        input_, sealed = await self._inputs(app, revision, request, prediction_id, now)
+        stored: list[FileId] = []
+        try:
+            input_, sealed = await self._inputs(app, revision, request, prediction_id, now, stored)
+        except BaseException:
+            await self._remove(stored)
+            raise
         signature = revision.signature if request.mode is Mode.PREDICT else revision.train_signature
         deadline = now + request.cancel_after if request.cancel_after is not None else None
-        return Submission(
+        submission = Submission(
             id=prediction_id,
             app=app.name,
             revision=revision.id,
@@ -140,6 +158,11 @@ class Submissions:
             destination=request.destination,
             trace=request.trace,
         )
+        return Prepared(submission=submission, stored=tuple(stored))
+
+    async def discard(self, prepared: Prepared) -> None:
+        """Delete what was stored for a submission that is not to be accepted."""
+        await self._remove(prepared.stored)
 
     def unsealed(self, submission: Submission) -> Mapping[str, Any]:
         """The inputs with the secrets in their places."""
@@ -172,7 +195,13 @@ class Submissions:
         return self._catalog.revision(self._random.choices(app.alias, shares)[0].revision)
 
     async def _inputs(
-        self, app: App, revision: Revision, request: PredictionRequest, prediction_id: PredictionId, now: datetime
+        self,
+        app: App,
+        revision: Revision,
+        request: PredictionRequest,
+        prediction_id: PredictionId,
+        now: datetime,
+        stored: list[FileId],
     ) -> tuple[Mapping[str, Any], bytes | None]:
         checker = self._catalog.checker(revision, request.mode)
         if checker is None:
@@ -182,7 +211,7 @@ class Submissions:
         if checked.files:
             references = {}
             for place in checked.files:
-                reference = await self._reference(app, place, request, prediction_id, now)
+                reference = await self._reference(app, place, request, prediction_id, now, stored)
                 if reference is not None:
                     references[place] = reference
             values = replace_places(values, references)
@@ -195,15 +224,21 @@ class Submissions:
         return self._vault.seal(json.dumps(places).encode())
 
     async def _reference(
-        self, app: App, place: FilePlace, request: PredictionRequest, prediction_id: PredictionId, now: datetime
+        self,
+        app: App,
+        place: FilePlace,
+        request: PredictionRequest,
+        prediction_id: PredictionId,
+        now: datetime,
+        stored: list[FileId],
     ) -> str | None:
         """What stands for a file that is ours, or becomes ours; ``None`` for one that stays where it is."""
         file_id = request.own_file(place.value)
         if file_id is not None:
-            stored = await self._files.get(file_id)
-            if stored is None:
+            known = await self._files.get(file_id)
+            if known is None:
                 raise NotFound("file", file_id)
-            return stored.reference
+            return known.reference
         if not place.value.startswith("data:") or len(place.value) <= self._options.inline_bytes:
             return None
         content_type, content = _read_data_url(place.value)
@@ -216,7 +251,14 @@ class Submissions:
             prediction=prediction_id,
         )
         limit, quota = self._options.file_bytes, self._options.quota_bytes
-        return (await self._files.put(new, _once(content), now=now, limit=limit, quota=quota)).reference
+        file = await self._files.put(new, _once(content), now=now, limit=limit, quota=quota)
+        stored.append(file.id)
+        return file.reference
+
+    async def _remove(self, files: Iterable[FileId]) -> None:
+        for file_id in files:
+            with contextlib.suppress(OutsideFailed):  # it expires anyway
+                await self._files.remove(file_id)
 
 
 def _earliest(now: datetime, *delays: timedelta | None) -> datetime | None:

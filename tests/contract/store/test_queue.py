@@ -148,6 +148,19 @@ async def test_a_key_is_not_good_for_another_request(scene):
         await scene.submit(idempotency_key="k", fingerprint="g")
 
 
+async def test_what_was_accepted_under_a_key_is_found(scene):
+    submitted = await scene.queue.submit(scene.submission(idempotency_key="k", fingerprint="f", caller="c"), queue_limit=1)
+
+    async def find(*, name="hotdog", caller="c", key="k", fingerprint="f"):
+        app = AppName("alice", name)
+        return await scene.queue.accepted_earlier(app, caller=caller, idempotency_key=key, fingerprint=fingerprint)
+
+    assert await find() == submitted.record
+    assert [await find(key="other"), await find(caller="d"), await find(name="other")] == [None] * 3
+    with pytest.raises(KeyReused):
+        await find(fingerprint="g")
+
+
 async def test_a_key_belongs_to_its_caller_and_app(scene):
     await scene.submit(idempotency_key="k", caller="c", fingerprint="f")
     await scene.submit(idempotency_key="k", caller="d", fingerprint="g")

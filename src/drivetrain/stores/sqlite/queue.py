@@ -64,7 +64,7 @@ class SqliteQueueStore:
         request = pack_request(submission)
 
         def accept(connection: sqlite3.Connection) -> Submitted:
-            if submission.idempotency_key is not None and (earlier := self._accepted_earlier(connection, submission, row)):
+            if submission.idempotency_key is not None and (earlier := self._earlier(connection, row, submission.fingerprint)):
                 return Submitted(record=earlier, is_new=False)
             queue, lane, is_blocked = self._find_place(connection, submission, row, queue_limit, lets_go=claimant is not None)
             claimed = claimant if not is_blocked else None
@@ -76,14 +76,22 @@ class SqliteQueueStore:
 
         return await self._database.write(accept)
 
-    def _accepted_earlier(self, connection: sqlite3.Connection, submission: Submission, row: Row) -> Record | None:
+    async def accepted_earlier(self, app: AppName, *, caller: str, idempotency_key: str, fingerprint: str) -> Record | None:
+        """The prediction that ``submit`` would return for this key; ``None`` if it would accept a new one.
+
+        Raises:
+            KeyReused: The key was used with another fingerprint.
+        """
+        row = {"owner": app.owner, "name": app.name, "caller": caller, "idempotency_key": idempotency_key}
+        return await self._database.read(lambda connection: self._earlier(connection, row, fingerprint))
+
+    def _earlier(self, connection: sqlite3.Connection, row: Row, fingerprint: str) -> Record | None:
         found = _one(connection.execute(self._sql["find_by_idempotency_key"], row))
         if found is None:
             return None
         record = to_record(found)
-        assert submission.idempotency_key is not None
-        if record.submission.fingerprint != submission.fingerprint:
-            raise KeyReused(submission.idempotency_key)
+        if record.submission.fingerprint != fingerprint:
+            raise KeyReused(row["idempotency_key"])
         return record
 
     def _find_place(

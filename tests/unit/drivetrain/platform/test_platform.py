@@ -15,8 +15,10 @@ from drivetrain.platform.access import Caller, Forbidden, NotFound, Unauthentica
 from drivetrain.platform.app import Access, App, AppName, RevisionState
 from drivetrain.platform.deploy_event import DeployOrder, Step, StepBegun, Strategy
 from drivetrain.platform.deploying import BreaksClients
+from drivetrain.platform.files import QuotaExceeded
 from drivetrain.platform.fleet import Answer, RunnerRefused, SetupFailed
 from drivetrain.platform.key import Scope
+from drivetrain.platform.limits import LimitExceeded
 from drivetrain.platform.platform import AppChange
 from drivetrain.platform.queue import KeyReused, PredictionQuery, Priority, QueueFull, Submission
 from drivetrain.platform.submission import NotDeployed, PredictionRequest
@@ -30,6 +32,17 @@ SECOND = MappingProxyType({"predict.py": "# 2\n"})
 
 def request(text="hello", **settings):
     return PredictionRequest(**{"app": ECHO, "input": {"text": text}, **settings})
+
+
+async def files(it):
+    """What is stored of the owner's."""
+    return await it.platform.files.find(owner="acme")
+
+
+async def limited(it, **limits):
+    """Somebody whose key has limits."""
+    _, text = await it.platform.add_key(ROOT, owner="acme", scope=Scope.CALL, name="limited", **limits)
+    return await it.platform.authenticate(text)
 
 
 async def until(condition, what="it"):
@@ -156,6 +169,114 @@ def test_the_same_idempotency_key_is_the_same_prediction(bench):
             await it.platform.predict(ROOT, request(idempotency_key="k", fingerprint="other"))
 
     bench(test)
+
+
+def test_who_asks_again_is_told_though_the_key_has_reached_its_limit(bench):
+    gate = asyncio.Event()
+
+    async def test(it):
+        await it.deploy()
+        it.fleet.behaviour = blocking(gate)
+        caller = await limited(it, concurrency=1, requests_per_minute=1)
+        first = await it.platform.predict(caller, request(idempotency_key="k", fingerprint="f"))
+        again = await it.platform.predict(caller, request(idempotency_key="k", fingerprint="f"))
+        assert again.id == first.id
+        with pytest.raises(LimitExceeded):
+            await it.platform.predict(caller, request(idempotency_key="other", fingerprint="f"))
+        gate.set()
+
+    bench(test)
+
+
+def test_the_same_idempotency_key_twice_at_once_stores_the_files_once(bench):
+    async def test(it):
+        await it.deploy()
+        asked = request(input={"text": "x", "image": LARGE}, idempotency_key="k", fingerprint="f")
+        one, other = await asyncio.gather(*(it.platform.predict(ROOT, asked, wait=LONG) for _ in range(2)))
+        assert one.id == other.id
+        assert [file.reference for file in await files(it)] == [one.submission.input["image"]]
+
+    bench(test)
+
+
+def test_what_is_refused_leaves_no_files(bench):
+    gate = asyncio.Event()
+
+    async def test(it):
+        await it.deploy(scaling={"queue_limit": 1})
+        it.fleet.behaviour = blocking(gate)
+        caller = await limited(it, concurrency=2)
+        await it.platform.predict(caller, request(idempotency_key="k", fingerprint="f"))
+        await until(lambda: it.parts.dispatcher.under_way == 1)
+        await it.platform.predict(caller, request())
+        large = {"text": "x", "image": LARGE}
+        with pytest.raises(QueueFull):
+            await it.platform.predict(ROOT, request(input=large))
+        with pytest.raises(LimitExceeded):
+            await it.platform.predict(caller, request(input=large))
+        with pytest.raises(KeyReused):
+            await it.platform.predict(caller, request(input=large, idempotency_key="k", fingerprint="other"))
+        assert await files(it) == []
+        gate.set()
+
+    bench(test)
+
+
+def test_of_files_that_do_not_all_fit_none_stays(bench):
+    mask = structs.replace(MODEL.inputs[2], name="mask")
+
+    async def test(it):
+        await it.deploy()
+        with pytest.raises(QuotaExceeded):
+            await it.platform.predict(ROOT, request(input={"text": "x", "image": LARGE, "mask": LARGE}))
+        assert await files(it) == []
+
+    bench(test, signature=structs.replace(MODEL, inputs=(*MODEL.inputs, mask)), options={"quota_bytes": 200_000})
+
+
+def test_a_key_has_no_more_under_way_than_it_may(bench):
+    gate = asyncio.Event()
+
+    async def test(it):
+        await it.deploy()
+        it.fleet.behaviour = blocking(gate)
+        caller = await limited(it, concurrency=2)
+        asked = [it.platform.predict(caller, request()) for _ in range(10)]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        accepted = [result for result in results if not isinstance(result, LimitExceeded)]
+        assert len(accepted) == 2
+        gate.set()
+        for view in accepted:
+            await it.platform.wait(caller, view.id, LONG)
+        assert (await it.platform.predict(caller, request(), wait=LONG)).status is Status.SUCCEEDED
+
+    bench(test)
+
+
+def test_what_is_refused_does_not_count_for_its_key(bench):
+    async def test(it):
+        await it.deploy()
+        caller = await limited(it, concurrency=1, requests_per_minute=1)
+        with pytest.raises(InvalidInputs):
+            await it.platform.predict(caller, request(input={}))
+        assert (await it.platform.predict(caller, request(), wait=LONG)).status is Status.SUCCEEDED
+
+    bench(test)
+
+
+def test_what_waited_for_an_app_that_is_gone_does_not_count_for_its_key(bench):
+    async def test(it):
+        await it.deploy()
+        it.fleet.behaviour = blocking(asyncio.Event())
+        caller = await limited(it, concurrency=3)
+        for _ in range(3):
+            await it.platform.predict(caller, request())
+        await it.platform.remove_app(ROOT, ECHO)
+        await it.deploy()
+        for _ in range(3):
+            await it.platform.predict(caller, request())
+
+    bench(test, options={"stop_grace": timedelta(0)})
 
 
 def test_a_full_queue_refuses(bench):
@@ -497,6 +618,26 @@ def test_a_revision_that_a_prediction_is_being_accepted_for_is_not_removed(bench
         with pytest.raises(BadRequest, match="have not ended"):
             await it.platform.remove_revision(ROOT, first.id)
         assert (await accepting).status is Status.SUCCEEDED
+
+    bench(test)
+
+
+def test_a_prediction_whose_revision_is_removed_while_its_files_are_stored_is_refused(bench):
+    async def test(it):
+        first = await it.deploy()
+        await it.deploy(files=SECOND)
+        put = it.platform.files.put
+
+        async def put_slowly(*args, **settings):
+            stored = await put(*args, **settings)
+            await it.platform.remove_revision(ROOT, first.id)
+            return stored
+
+        it.platform.files.put = put_slowly
+        with pytest.raises(NotFound):
+            await it.platform.predict(ROOT, request(input={"text": "x", "image": LARGE}, revision=first.id))
+        assert await files(it) == []
+        assert await it.platform.predictions(ROOT, PredictionQuery()) == []
 
     bench(test)
 
