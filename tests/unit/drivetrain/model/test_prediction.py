@@ -113,6 +113,20 @@ def test_metrics_accumulate_by_mode():
     assert made.metrics == {"tokens": 5, "loss": [0.5, 0.25]}
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        Metric(name="tokens.prompt", value=3),
+        Metric(name="tokens", value=1, mode=MetricMode.APPEND),
+        Metric(name="tokens", value="many"),
+        Metric(name="tokens", value=True),
+    ],
+)
+def test_what_is_no_number_cannot_be_counted_up_and_is_replaced(before):
+    made = prediction(STARTED, before, Metric(name="tokens", value=2, mode=MetricMode.INCREMENT))
+    assert made.metrics == {"tokens": 2}
+
+
 @given(st.lists(st.sampled_from([STARTED, output(0), Log(source=Source.STDOUT, data="."), SUCCEEDED]), max_size=8))
 def test_no_sequence_of_events_breaks_the_record(events):
     made = prediction()
