@@ -92,7 +92,7 @@ def read_batch(path: Path) -> list[Mapping[str, Any]]:
     import msgspec
 
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # not ``splitlines``: its other ends of lines may be in JSON texts
     except (OSError, UnicodeDecodeError) as error:
         raise Misuse(f"cannot read '{path}': {getattr(error, 'strerror', None) or error}") from error
     inputs: list[Mapping[str, Any]] = []

@@ -41,6 +41,13 @@ def test_a_batch_skips_empty_lines_and_names_bad_ones(tmp_path):
         read_batch(path)
 
 
+def test_only_a_line_feed_ends_a_line_of_a_batch(tmp_path):
+    text = "a\u2028b\u2029c\u0085d"
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(f'{{"text": "{text}"}}\r\n{{"text": "e"}}'.encode())
+    assert read_batch(path) == [{"text": text}, {"text": "e"}]
+
+
 def test_an_empty_batch_is_a_mistake(tmp_path):
     path = tmp_path / "in.jsonl"
     path.write_text("\n")
