@@ -318,6 +318,11 @@ def test_exec_runs_in_the_environment_and_hands_on_the_exit_status(project):
     assert (done.returncode, done.stdout) == (7, "cog\n")
 
 
+def test_a_command_of_exec_heeds_the_signals_that_python_ignores(project):
+    done = project(HELLO).cli("exec", "sh", "-c", "kill -PIPE $$; echo still here")
+    assert (done.returncode, done.stdout) == (-signal.SIGPIPE, "")
+
+
 def old_pythons():
     versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     return [path / "bin" / "python" for name in ("2.7", "3.6", "3.7") for path in versions.glob(f"{name}*")]

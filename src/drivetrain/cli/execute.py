@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 
 import click
 
 from drivetrain.cli.image_words import ImageFlags, image_among, image_options
 from drivetrain.cli.opening import open_project
 from drivetrain.cli.options import container_options, project_options
+from drivetrain.cli.replacement import replace_process
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.errors import Misuse
 from drivetrain.model.project import Mode
@@ -65,5 +64,4 @@ def command(
     program = shutil.which(arguments[0], path=environ.get("PATH"))
     if program is None:
         raise Misuse(f"there is no command '{arguments[0]}' in the project's environment or on PATH")
-    sys.stdout.flush()
-    os.execve(program, list(arguments), environ)  # noqa: S606 (running what the user typed is this command's purpose)
+    replace_process(program, arguments, environ)

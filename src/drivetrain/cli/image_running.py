@@ -23,6 +23,7 @@ from drivetrain.cli.opening import parse_variables
 from drivetrain.cli.outputs import FileNames, Printer, has_files, summarise, write_json, write_result
 from drivetrain.cli.prediction import Inputs, Order
 from drivetrain.cli.progress import progress_on
+from drivetrain.cli.replacement import replace_process
 from drivetrain.cli.terminal import Terminal
 from drivetrain.dialects.cog.openapi_reading import signature_from_document
 from drivetrain.environments.environment import Progress
@@ -189,8 +190,7 @@ def become(prepared: Prepared, *flags: str) -> None:
     if isinstance(prepared, UnpackedRun):
         prepared.become(terminal="--tty" in flags)
     command = run_command(prepared.engine, prepared.running, *flags)
-    sys.stdout.flush()
-    os.execve(command[0], command, dict(prepared.engine.environ))  # noqa: S606 (running an image is this command's purpose)
+    replace_process(command[0], command, prepared.engine.environ)
 
 
 def serve_image(text: str, flags: ImageFlags, ctx: click.Context, terminal: Terminal) -> int:
