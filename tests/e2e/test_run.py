@@ -112,6 +112,23 @@ def test_files_go_in_by_at_sign_and_come_out_numbered(project):
     assert done.stdout == ""
 
 
+def test_json_inputs_may_mark_files_as_cog_does(project):
+    made = project(IMAGE)
+    made.write("photo.jpg", "pixels")
+    done = made.run("--json", '{"image": "@photo.jpg"}', "-o", "result.json")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "Written output to: result.json\n" in done.stderr
+    assert json.loads((made.root / "result.json").read_text())["output"] == ["result.0.jpg"]
+    assert (made.root / "result.0.jpg").read_text() == "pixels"
+
+
+def test_the_json_object_of_a_failure_goes_to_the_file_that_was_named_for_it_too(project):
+    made = project("class Predictor:\n    def predict(self) -> int:\n        raise ValueError('boom')\n")
+    done = made.run("--json", "-o", "result.json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert json.loads((made.root / "result.json").read_text())["error"] == "boom"
+
+
 def test_a_file_that_is_not_there_is_named(project):
     done = project(IMAGE).run("-i", "image=@nothing.jpg")
     assert done.returncode == 2

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from drivetrain.cli.opening import Opening
-from drivetrain.cli.outputs import FileNames, Printer, has_files, summarise, write_json, write_result
+from drivetrain.cli.outputs import FileNames, Printer, deliver_summary, has_files, write_result
 from drivetrain.cli.prediction import Inputs, Order
 from drivetrain.cli.terminal import Terminal
 from drivetrain.model.errors import DrivetrainError, ProjectError
@@ -67,7 +67,7 @@ class _Driver:
     async def _run_one(self, server: ModelServer, inputs: Inputs, number: int) -> None:
         signature = self._signature
         assert signature is not None
-        names = FileNames(self._order.target, number=number if self._order.is_batch else None)
+        names = self._order.file_names(number)
         printer = Printer(self._terminal, names, concatenates=signature.concatenates, streams=signature.streams)
         prints_live = not self._order.as_json and self._order.target is None
         unprintable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -99,7 +99,7 @@ class _Driver:
     def _deliver(self, prediction: Prediction, names: FileNames, printer: Printer) -> None:
         """Give the user what has not been printed while it came."""
         if self._order.as_json:
-            write_json(summarise(prediction, names), indent=not self._order.is_batch)
+            deliver_summary(prediction, names, self._terminal, indent=not self._order.is_batch)
             return
         if self._order.target is None or has_files(prediction):
             if self._order.target is not None:

@@ -20,7 +20,7 @@ from click.core import ParameterSource
 from drivetrain.cli.image_options import TransferProgress, host_platform, readable, shown, transfers
 from drivetrain.cli.image_words import ImageFlags
 from drivetrain.cli.opening import parse_variables
-from drivetrain.cli.outputs import FileNames, Printer, has_files, summarise, write_json, write_result
+from drivetrain.cli.outputs import Printer, deliver_summary, has_files, write_result
 from drivetrain.cli.prediction import Inputs, Order
 from drivetrain.cli.progress import progress_on
 from drivetrain.cli.replacement import replace_process
@@ -305,11 +305,11 @@ class _Caller:
         return prediction
 
     def _deliver(self, prediction: Prediction, number: int) -> int:
-        names = FileNames(self._order.target, number=number if self._order.is_batch else None)
+        names = self._order.file_names(number)
         concatenates = self._signature.concatenates
         printer = Printer(self._terminal, names, concatenates=concatenates, streams=self._signature.streams)
         if self._order.as_json:
-            write_json(summarise(prediction, names), indent=not self._order.is_batch)
+            deliver_summary(prediction, names, self._terminal, indent=not self._order.is_batch)
         elif prediction.status is Status.SUCCEEDED and (self._order.target is None or has_files(prediction)):
             printer.print_all(prediction)
             printer.finish()

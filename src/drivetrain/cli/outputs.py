@@ -24,21 +24,24 @@ class FileNames:
 
     Attributes:
         chosen: Whether the user named the place.
+        summary_path: Where the object goes that ``--json`` gives, if the user named a file for it.
 
     Args:
         target: The path from ``-o``; ``None`` for the default.
         number: Which of several predictions it is, counted from 1, if there are several.
+        has_summary: Whether a target that ends in ``.json`` is meant for that object. Files then go beside it, under its stem.
     """
 
-    def __init__(self, target: Path | None, *, number: int | None = None) -> None:
+    def __init__(self, target: Path | None, *, number: int | None = None, has_summary: bool = False) -> None:
         path = target if target is not None else Path(_DEFAULT_STEM)
-        self.chosen = target is not None
         if path.is_dir():
             path = path / _DEFAULT_STEM
+        self.summary_path = path if has_summary and path.suffix == ".json" else None
+        self.chosen = target is not None and self.summary_path is None
         # "output.1" names no type; "output.png" does
         self._has_suffix = bool(path.suffix) and not path.suffix[1:].isdigit()
         self._stem = path.with_suffix("") if self._has_suffix else path
-        self._suffix = path.suffix if self._has_suffix else ""
+        self._suffix = path.suffix if self._has_suffix and self.summary_path is None else ""
         self._number = number
 
     def text_path(self, suffix: str) -> Path:
@@ -56,7 +59,10 @@ class FileNames:
             OutsideFailed: It cannot be written.
         """
         middle = "".join(f".{_safe(part)}" for part in pointer)
-        path = self._path(middle, self._suffix or file.path.suffix or guess_suffix(guess_type(file.name)))
+        suffix = self._suffix or file.path.suffix or guess_suffix(guess_type(file.name))
+        path = self._path(middle, suffix)
+        if path == self.summary_path:  # which is written last
+            path = self._path(f".{_DEFAULT_STEM}", suffix)
         try:
             shutil.copyfile(file.path, path)
         except OSError as error:
@@ -147,7 +153,7 @@ def place_files(output: OutputValue, names: FileNames, prefix: tuple[str | int, 
 
 
 def summarise(prediction: Prediction, names: FileNames) -> dict[str, Any]:
-    """The object that ``--json`` prints: status, output, error and metrics; files are put in their places."""
+    """The object that ``--json`` gives: status, output, error and metrics; files are put in their places."""
     return {
         "status": prediction.status.value,
         "output": _whole_output(prediction, names),
@@ -165,6 +171,20 @@ def _whole_output(prediction: Prediction, names: FileNames) -> Any:
     return values[-1] if values else None
 
 
+def deliver_summary(prediction: Prediction, names: FileNames, terminal: Terminal, *, indent: bool) -> None:
+    """Give the user the object that ``--json`` asks for, in the file that he named for it or else on stdout.
+
+    Raises:
+        OutsideFailed: A file cannot be written.
+    """
+    summary = summarise(prediction, names)
+    if names.summary_path is None:
+        write_json(summary, indent=indent)
+        return
+    _write_file(names.summary_path, _pretty(summary) + "\n")
+    terminal.note(f"Written output to: {names.summary_path}")
+
+
 def write_json(value: Any, *, indent: bool) -> None:
     """Print a JSON value to stdout."""
     _write((_pretty(value) if indent else msgspec.json.encode(value).decode()) + "\n")
@@ -180,10 +200,7 @@ def write_result(prediction: Prediction, names: FileNames, *, concatenates: bool
     value: Any = "".join(map(str, values)) if concatenates else values if prediction.streams else values[-1]
     is_text = isinstance(value, str)
     path = names.text_path("" if is_text else ".json")
-    try:
-        path.write_text(value if is_text else _pretty(value) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutsideFailed(f"cannot write the output to '{path}': {error.strerror or error}") from error
+    _write_file(path, value if is_text else _pretty(value) + "\n")
     return path
 
 
@@ -194,6 +211,13 @@ def has_files(prediction: Prediction) -> bool:
 
 def _pretty(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _write_file(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutsideFailed(f"cannot write the output to '{path}': {error.strerror or error}") from error
 
 
 def _write(text: str) -> None:

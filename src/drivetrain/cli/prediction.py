@@ -18,6 +18,7 @@ from drivetrain.model.project import Mode
 from drivetrain.serving.launch import launch
 
 if TYPE_CHECKING:
+    from drivetrain.cli.outputs import FileNames
     from drivetrain.model.inputs import FilePlace, Problem
     from drivetrain.model.signature import Signature
 
@@ -29,7 +30,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         mode: Predictions or trainings.
         inputs: One set of inputs for each prediction, as texts by name or as JSON values.
         target: Where output goes, from ``-o``.
-        as_json: Whether to print one JSON object for each prediction instead of its output.
+        as_json: Whether to give one JSON object for each prediction instead of its output.
         is_batch: Whether there may be several predictions.
         setup_timeout: How long set-up may take.
     """
@@ -40,6 +41,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     as_json: bool
     is_batch: bool
     setup_timeout: timedelta
+
+    def file_names(self, number: int) -> FileNames:
+        """Where the files of one of the predictions go, counted from 1."""
+        from drivetrain.cli.outputs import FileNames
+
+        if self.is_batch:
+            return FileNames(self.target, number=number)
+        return FileNames(self.target, has_summary=self.as_json and self.mode is Mode.PREDICT)
 
 
 class Inputs:

@@ -27,7 +27,12 @@ from drivetrain.model.project import Mode
     help="A file with one JSON object of inputs a line. All run after one set-up, and each prints a line of JSON.",
 )
 @click.option(
-    "-o", "--output", "target", metavar="PATH", help="Where the output goes. [default: files to output.<type>, the rest to stdout]"
+    "-o",
+    "--output",
+    "target",
+    metavar="PATH",
+    help="Where the output goes. With --json, a PATH that ends in .json is for the object, and files go beside it. "
+    "[default: files to output.<type>, the rest to stdout]",
 )
 @click.option(
     "--setup-timeout",

@@ -89,7 +89,7 @@ class InputChecker:
         Args:
             values: What was given.
             strict: Refuse names that are not known, instead of ignoring them.
-            local_files: Let strings name files of this machine where the model expects a file.
+            local_files: Let strings name files of this machine, with or without ``@`` before them, where the model expects a file.
 
         Raises:
             InvalidInputs: With every problem there is.

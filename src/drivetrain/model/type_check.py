@@ -156,7 +156,7 @@ def _file_check(kind: Kind) -> Check:
             if not examination.local_files or not value:
                 wanted = "an http:, https: or data: URL"
                 return examination.refuse(location, "url", f"must be {wanted}, not {coercion.describe(value)}")
-            is_local = True
+            value, is_local = value.removeprefix("@"), True  # Cog marks a file so, in JSON inputs too
         examination.files.append(FilePlace(pointer=location, kind=kind, value=value, is_local=is_local))
         return value
 

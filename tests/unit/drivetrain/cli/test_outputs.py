@@ -60,6 +60,28 @@ def test_several_files_of_an_object_are_told_apart(made, tmp_path):
     assert [path.name for path in paths] == ["x.a.png", "x.b.png"]
 
 
+def test_files_go_beside_the_json_object(made, tmp_path):
+    names = FileNames(tmp_path / "result.v2.json", has_summary=True)
+    assert names.summary_path == tmp_path / "result.v2.json"
+    assert names.place(made(), ()).name == "result.v2.png"
+    assert names.place(made(), (1,)).name == "result.v2.1.png"
+    output = OutputValue(value={"mask": None}, files=(made("mask"),))
+    assert place_files(output, names, ())[0] == {"mask": str(tmp_path / "result.v2.mask.png")}
+
+
+def test_a_file_never_takes_the_place_of_the_json_object(made, tmp_path):
+    file = made().path.rename(tmp_path / "somewhere" / "made.json")
+    names = FileNames(tmp_path / "result.json", has_summary=True)
+    assert names.place(OutputFile(pointer=(), path=file, name="made.json"), ()).name == "result.output.json"
+
+
+@pytest.mark.parametrize("target", [None, "x.png", "directory.json"])
+def test_the_json_object_has_no_file_where_none_was_named_for_it(made, tmp_path, target):
+    (tmp_path / "directory.json").mkdir()
+    names = FileNames(tmp_path / target if target else None, has_summary=True)
+    assert names.summary_path is None
+
+
 def test_names_from_a_model_cannot_lead_elsewhere(made):
     assert FileNames(None).place(made(), ("../../x",)).parent.name == ""
 

@@ -242,6 +242,12 @@ def test_files_of_this_machine_are_taken_from_its_user():
     assert (place.kind, place.value, place.is_local) == (Kind.FILE, "picture.png", True)
 
 
+def test_a_file_of_this_machine_may_have_cogs_mark():
+    checked = check_inputs(of(image=PATH, text=STRING), {"image": "@picture.png", "text": "@ada"}, local_files=True)
+    assert checked.values == {"image": "picture.png", "text": "@ada"}
+    assert [place.value for place in checked.files] == ["picture.png"]
+
+
 @pytest.mark.parametrize("type_", [PATH, FILE, OptionalOf(PATH), UnionOf((STRING, PATH)), ANY])
 def test_a_marked_file_is_taken_where_a_file_may_be(type_):
     (place,) = check_inputs(of(image=type_), {"image": LocalFile("a.png")}).files
