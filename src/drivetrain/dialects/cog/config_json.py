@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drivetrain.dialects.cog.findings import Findings
+from drivetrain.dialects.cog.text_file import decode
 from drivetrain.dialects.cog.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_yaml
 
 #: Keys whose value is text even where it looks like a number.
@@ -19,7 +20,9 @@ _BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "on": True,
 
 def config_as_json(file: Path) -> dict[str, Any]:
     """The content of a config file that has been read without errors before."""
-    node = parse_yaml(file.read_text(encoding="utf-8-sig"), Findings(str(file)))
+    findings = Findings(str(file))
+    text = decode(file.read_bytes(), findings)
+    node = parse_yaml(text, findings) if text is not None else None
     value = _value(node, "") if node is not None else {}
     return value if isinstance(value, dict) else {}
 

@@ -55,9 +55,20 @@ def read_text(path: Path, findings: Findings, *, largest: int) -> str | None:
         findings.error("unreadable", f"'{findings.file}' cannot be read: {error.strerror}", "check the file and its permissions")
     else:
         if len(content) <= largest:
-            return _decoded(content, findings)
+            return decode(content, findings)
         findings.error("file-too-large", f"'{findings.file}' is larger than {largest // 1024} KiB", "name the right file")
     return None
+
+
+def decode(content: bytes, findings: Findings) -> str | None:
+    """The text of a file's content, without byte order mark; ``None``, with an error in ``findings``, if it is no text."""
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        findings.error("not-utf8", f"'{findings.file}' is not UTF-8 text in this line", "save the file as UTF-8", line)
+        return None
 
 
 def exists(path: Path) -> bool:
@@ -77,13 +88,3 @@ def _content(path: Path, largest: int) -> bytes:
     if (sights := _sights.get()) is not None:
         sights.contents.append((str(path), content))
     return content
-
-
-def _decoded(content: bytes, findings: Findings) -> str | None:
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        findings.error("not-utf8", f"'{findings.file}' is not UTF-8 text in this line", "save the file as UTF-8", line)
-        return None

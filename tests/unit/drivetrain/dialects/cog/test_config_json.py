@@ -1,5 +1,7 @@
 """A cog.yaml as images carry it."""
 
+import pytest
+
 from drivetrain.dialects.cog.config_json import config_as_json
 
 
@@ -18,3 +20,9 @@ def test_versions_stay_text_and_the_rest_is_what_yaml_says(tmp_path):
 def test_an_empty_file_is_an_empty_object(tmp_path):
     (tmp_path / "cog.yaml").write_text("")
     assert config_as_json(tmp_path / "cog.yaml") == {}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_says_how_to_read_it(tmp_path, encoding):
+    (tmp_path / "cog.yaml").write_text("predict: prédire.py:P\n", encoding=encoding)
+    assert config_as_json(tmp_path / "cog.yaml") == {"predict": "prédire.py:P"}
