@@ -73,7 +73,7 @@ def _parse_json(text: str) -> Any:
 
     try:
         return json.loads(text, parse_constant=_refuse_constant)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for a text of a hundred thousand brackets
         return text
 
 

@@ -29,7 +29,7 @@ from drivetrain.model.signature import (
 _PLAIN = {"integer": INTEGER, "number": NUMBER, "boolean": BOOLEAN, "object": OBJECT}
 _FORMATS = {"uri": PATH, "password": SECRET}
 
-#: How deep components may refer to each other.
+#: How deep components may refer to each other, and types may be nested: a component may hold itself.
 _DEEPEST = 20
 
 
@@ -73,16 +73,19 @@ class _Reader:
             choices=tuple(choices) if isinstance(choices, list) else (),
         )
 
-    def type(self, schema: Mapping[str, Any]) -> Type:
+    def type(self, schema: Mapping[str, Any], depth: int = 0) -> Type:
+        if depth > _DEEPEST:
+            return ANY
         whole = self._resolved(schema)
         if isinstance(several := whole.get("anyOf"), list):
-            members = tuple(dict.fromkeys(self.type(_mapping(one)) for one in several if _mapping(one).get("type") != "null"))
+            given = (_mapping(one) for one in several if _mapping(one).get("type") != "null")
+            members = tuple(dict.fromkeys(self.type(one, depth + 1) for one in given))
             return UnionOf(members) if len(members) > 1 else members[0] if members else ANY
         kind = whole.get("type")
         if kind == "string":
             return _FORMATS.get(str(whole.get("format")), STRING)
         if kind == "array":
-            return ListOf(self.type(_mapping(whole.get("items"))))
+            return ListOf(self.type(_mapping(whole.get("items")), depth + 1))
         return _PLAIN.get(str(kind), ANY)
 
     def output(self, schema: Any) -> Type:

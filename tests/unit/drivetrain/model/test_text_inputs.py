@@ -1,6 +1,6 @@
 import pytest
 
-from drivetrain.model.inputs import LocalFile, check_inputs, parse_text
+from drivetrain.model.inputs import InvalidInputs, LocalFile, check_inputs, parse_text
 from drivetrain.model.signature import (
     ANY,
     BOOLEAN,
@@ -80,3 +80,9 @@ def test_a_name_that_is_not_known_stays_text():
 
 def test_an_extra_input_is_json_if_it_can_be():
     assert parse_text(Signature(inputs=(), output=ANY, accepts_extra=True), {"y": ["5"], "z": ["a"]}) == {"y": 5, "z": "a"}
+
+
+@pytest.mark.parametrize("type_", [ListOf(INTEGER), DictOf(INTEGER), OBJECT])
+def test_a_text_of_endless_brackets_does_not_fit(type_):
+    with pytest.raises(InvalidInputs):
+        read(type_, "[" * 100_000)

@@ -68,3 +68,16 @@ def test_what_describes_nothing_gives_nothing(document):
 def test_a_document_that_refers_to_itself_ends():
     schemas = {"Input": {"properties": {"x": {"$ref": "#/components/schemas/A"}}}, "A": {"$ref": "#/components/schemas/A"}}
     assert signature_from_document({"components": {"schemas": schemas}}).inputs[0].type == ANY
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        {"type": "array", "items": {"$ref": "#/components/schemas/A"}},
+        {"anyOf": [{"type": "string"}, {"$ref": "#/components/schemas/A"}]},
+    ],
+)
+def test_a_component_may_hold_itself(component):
+    schemas = {"Input": {"properties": {"x": {"$ref": "#/components/schemas/A"}}}, "A": component}
+    (field,) = signature_from_document({"components": {"schemas": schemas}}).inputs
+    assert isinstance(field.type, ListOf | UnionOf)
