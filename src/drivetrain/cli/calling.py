@@ -174,6 +174,7 @@ class _Follower:
         self._last_id: str | None = None
         self._files = 0
         self._is_canceling = False
+        self._delays = _delays()
         self._begin()
 
     def _begin(self) -> None:
@@ -209,28 +210,38 @@ class _Follower:
 
     def finish(self) -> int:
         """Follow to the end, and give the user what has not been printed on the way."""
-        for delay in _delays():
+        while not self._prediction.status.is_terminal:
             try:
                 self._follow()
             except PlatformFailed as error:
                 if not error.is_lost:
                     raise
-                lost = error
-            if self._prediction.status.is_terminal:
-                self._deliver()
-                return self._report()
-            time.sleep(delay)
-        lost.hint = f"the prediction goes on; 'drivetrain predictions get {self._accepted['id']}' shows it"
-        raise lost
+                delay = next(self._delays, None)
+                if delay is None:
+                    error.hint = f"the prediction goes on; 'drivetrain predictions get {self._accepted['id']}' shows it"
+                    raise
+                time.sleep(delay)
+        self._deliver()
+        return self._report()
 
     def _follow(self) -> None:
+        """Take events until the prediction's end.
+
+        Raises:
+            PlatformFailed: The platform refuses, or is lost: where it is stopped, it ends the stream early.
+        """
         path = f"/predictions/{self._accepted['id']}/events"
         with self._client.events(path, after=self._last_id) as events:
             for event in events:
                 self._take(event)
-                self._last_id = event.id or self._last_id
+                if event.id is not None:  # the stream got on, and the next loss is another one
+                    self._last_id = event.id
+                    self._delays = _delays()
                 if self._prediction.status.is_terminal:
                     return
+        ended = PlatformFailed(f"'{self._client.url}' ended the stream of events before the prediction")
+        ended.is_lost = True
+        raise ended
 
     def _take(self, sent: ServerSentEvent) -> None:
         if sent.name == "restarted":
@@ -318,7 +329,7 @@ def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[None]:
 
 
 def _delays() -> Iterator[float]:
-    """Seconds to wait before asking again, until the patience is at its end."""
+    """Seconds to wait before asking again, until the patience is at its end, which begins when the first one is asked for."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     delay = _FIRST_DELAY_SECONDS
     while time.monotonic() < deadline:
