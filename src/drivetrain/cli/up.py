@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,22 @@ from drivetrain.settings import read_settings
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
+
+#: For ever, as far as anybody will see: what is reckoned with it has to stay a date.
+_MOST_DAYS = 36_500
+#: More than any machine has, and in bytes still a number of 64 bits.
+_MOST_GB = 10**9
+
+
+class _Amount(click.FloatRange):
+    """A number in a range, in which NaN is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Implements ``click.ParamType``."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"'{value}' is not a number", param, ctx)
+        return number
 
 
 @click.command(name="up", short_help="Start a platform on this machine.")
@@ -59,7 +76,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--keep-files",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Amount(min=0, min_open=True, max=24 * _MOST_DAYS),
     default=24,
     show_default=True,
     metavar="HOURS",
@@ -67,18 +84,21 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--keep-data",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Amount(min=0, min_open=True, max=_MOST_DAYS),
     default=30,
     show_default=True,
     metavar="DAYS",
     help="How long inputs, outputs and logs of predictions are kept.",
 )
 @click.option(
-    "--quota", type=click.FloatRange(min=0, min_open=True), metavar="GB", help="Room for each owner's files. [default: no limit]"
+    "--quota",
+    type=_Amount(min=0, min_open=True, max=_MOST_GB),
+    metavar="GB",
+    help="Room for each owner's files. [default: no limit]",
 )
 @click.option(
     "--max-file-size",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Amount(min=0, min_open=True, max=_MOST_GB),
     default=10,
     show_default=True,
     metavar="GB",
@@ -86,7 +106,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--stop-grace",
-    type=click.FloatRange(min=0),
+    type=_Amount(min=0, max=86_400 * _MOST_DAYS),
     default=30,
     show_default=True,
     metavar="SECONDS",
@@ -145,6 +165,7 @@ def command(
             quota_bytes=int(quota * 1024**3) if quota is not None else None,
             keep_files=timedelta(hours=keep_files),
             keep_data=timedelta(days=keep_data),
+            keep_records=max(timedelta(days=keep_data), PlatformOptions.keep_records),  # data go with the record they are of
             stop_grace=timedelta(seconds=stop_grace),
             allow_private=allow_private,
         ),
