@@ -57,6 +57,7 @@ class AccessLine:
     """One request that has been answered.
 
     Attributes:
+        path: As it came, still quoted: unquoted, it could hold a second line, or what moves a terminal's cursor.
         status: 499 where the client did not wait for the answer.
         caller: Id of the key; empty without one.
         seconds: Until the last byte was handed over.
@@ -180,7 +181,7 @@ class Shell:
             line = AccessLine(
                 gateway=gateway.name,
                 method=scope["method"],
-                path=scope["path"],
+                path=scope["raw_path"].decode("ascii", "replace"),
                 status=status,
                 seconds=seconds,
                 caller=scope.get("drivetrain.caller", ""),

@@ -179,6 +179,11 @@ def test_each_request_has_a_line_in_the_log_without_its_query(ask, teller):
     assert (line.gateway, line.method, line.path, line.status, line.request_id) == ("one", "GET", "/a/open", 200, "x")
 
 
+def test_a_path_is_logged_as_it_came_so_that_nobody_writes_lines_of_their_own(ask, teller):
+    ask("GET", "/a/%1b[2J%0aGET%20/admin%C3%A9")
+    assert [line.path for line in teller.lines] == ["/a/%1b[2J%0aGET%20/admin%C3%A9"]
+
+
 def test_requests_are_counted_by_gateway_method_and_status():
     shell = Shell([gateway("one", "/a")])
 
