@@ -336,7 +336,8 @@ class TestModels:
         assert found["models"][0]["model"]["name"] == "hello"
         assert set(found["models"][0]["metadata"]) == {"generated_description", "tags", "score"}
         assert_problem(get(platform, "/search"), 422, "query")
-        assert_problem(get(platform, "/search", query="a", limit=51), 422, "limit")
+        for limit in (51, "0" * 8 + "51", "0" * 8 + "1" * 5000):
+            assert_problem(get(platform, "/search", query="a", limit=limit), 422, "limit")
 
     @pytest.mark.parametrize("content_type", ["text/plain", "application/json", None])
     def test_a_query_may_be_of_any_type(self, platform, content_type):

@@ -22,6 +22,9 @@ T = TypeVar("T")
 #: No request is held longer, whatever it asks for; a client that wants more asks again.
 LONGEST_WAIT = timedelta(minutes=10)
 
+#: Of a number in a query. Python reads no number of thousands of them.
+_MOST_DIGITS = 12
+
 #: What ``Resources`` says of each field, and what JSON and a query say.
 _RESOURCE_TYPES: Mapping[str, Any] = {"gpus": int, "memory": int | None, "cpus": float}
 _MOST: Mapping[str, int] = {"gpus": 1024, "memory": 2**50, "cpus": 65_536}
@@ -143,7 +146,7 @@ def number(request: Request, name: str, *, default: int, most: int) -> int:
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) <= most:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= most):
         raise Refused(422, f"'{name}' in the query must be a number from 1 to {most}, not '{text[:40]}'")
     return int(text)
 

@@ -228,6 +228,6 @@ def _choice(request: Request, name: str, *choices: str) -> str:
 
 def _limit(request: Request) -> int:
     text = request.query_params.get("limit", "20")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 50):
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= 50):
         raise InvalidBody("limit", "must be a number from 1 to 50")
     return int(text)

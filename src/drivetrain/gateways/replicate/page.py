@@ -48,12 +48,14 @@ class Cursor:
         """
         try:
             direction, at, name = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            place = datetime.fromisoformat(at), name
-            if direction not in ("p", "n") or not isinstance(name, str) or place[0].utcoffset() is None:
+            created_at = datetime.fromisoformat(at)
+            if direction not in ("p", "n") or not isinstance(name, str) or created_at.utcoffset() is None:
                 raise ValueError(text)
-        except (binascii.Error, ValueError, TypeError, UnicodeError, RecursionError):
+            name.encode()  # JSON may hold half a letter, which no database takes
+            created_at = created_at.astimezone(timezone.utc)
+        except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
             raise Refused(422, f"'{text[:100]}' is no cursor", hint="take 'next' or 'previous' of a page as it is") from None
-        return cls(place=(place[0].astimezone(timezone.utc), name), is_back=direction == "p")
+        return cls(place=(created_at, name), is_back=direction == "p")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,8 @@ from drivetrain.gateways.http.refusal import Refused
 #: Replicate holds a request no longer, and its clients ask for no more.
 LONGEST_WAIT = timedelta(seconds=60)
 SHORTEST_CANCEL_AFTER = timedelta(seconds=5)
+#: As in the platform's own API.
+LONGEST_CANCEL_AFTER = timedelta(days=3650)
 
 _WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,6})\"?)?", re.IGNORECASE)
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
@@ -39,22 +41,24 @@ def read_cancel_after(text: str | None) -> timedelta | None:
     """``Cancel-After``: seconds, or a duration as Go writes it, such as ``1h30m45s``.
 
     Raises:
-        Refused: 422, it is neither, or too short.
+        Refused: 422, it is neither, too short or too long.
     """
     if text is None or not (text := text.strip()):
         return None
-    duration = _duration(text)
-    if duration is None:
+    seconds = _seconds(text)
+    if seconds is None:
         raise Refused(422, f"Cancel-After cannot be '{text}'", hint="write seconds, such as '90', or a duration, such as '1h30m'")
-    if duration < SHORTEST_CANCEL_AFTER:
+    if seconds < SHORTEST_CANCEL_AFTER.total_seconds():
         raise Refused(422, f"Cancel-After cannot be '{text}': it must be {SHORTEST_CANCEL_AFTER.seconds} seconds or more")
-    return duration
+    if seconds > LONGEST_CANCEL_AFTER.total_seconds():
+        raise Refused(422, f"Cancel-After cannot be '{text[:40]}': it must be {LONGEST_CANCEL_AFTER.days} days or less")
+    return timedelta(seconds=seconds)
 
 
-def _duration(text: str) -> timedelta | None:
+def _seconds(text: str) -> float | None:
     if _SECONDS.fullmatch(text):
-        return timedelta(seconds=float(text))
+        return float(text)
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

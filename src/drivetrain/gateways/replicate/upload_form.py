@@ -89,8 +89,15 @@ class UploadForm:
                 if len(text) > _LARGEST_TEXT_BYTES:
                     raise Refused(413, f"the part '{segment.name if segment else ''}' is too large for a text")
             elif segment is not None:
-                self._texts[segment.name] = text.decode()
+                self._texts[segment.name] = _text_of(segment, text)
         return None
+
+
+def _text_of(segment: MultipartSegment, content: bytearray) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(400, f"the part '{segment.name}' is no text in UTF-8") from error
 
 
 #: A part's head, a piece of its content, or ``None`` at its end; the parser's types are not known to the checker.

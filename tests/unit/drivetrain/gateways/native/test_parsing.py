@@ -59,7 +59,7 @@ def test_a_switch_is_on_when_it_is_named():
         flag(request("now=perhaps"), "now")
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "1001", "1.5", "\u0661", "9" * 5000])
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1001", "1.5", "\u0661", "9" * 5000, "0" * 11 + "1001", "0" * 11 + "1" * 5000])
 def test_a_number_out_of_bounds_is_refused(text):
     with pytest.raises(Refused, match="'limit'"):
         number(request(f"limit={text}"), "limit", default=5, most=1000)

@@ -1,6 +1,8 @@
 """Pages and cursors."""
 
+import base64
 import contextlib
+import json
 from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qs, urlsplit
 
@@ -74,6 +76,20 @@ def test_a_cursor_survives_its_text(at, name, is_back):
 def test_what_is_no_cursor_is_refused(text):
     with contextlib.suppress(Refused):  # and nothing else is raised, whatever the text
         Cursor.parse(text)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("0001-01-01T00:00:00+23:00", "x"),
+        ("9999-12-31T23:59:59-23:00", "x"),
+        ("2026-01-01T00:00:00+00:00", "\ud800"),
+        ("2026-01-01T00:00:00", "x"),
+    ],
+)
+def test_a_place_that_cannot_be_is_no_cursor(place):
+    with pytest.raises(Refused, match="is no cursor"):
+        Cursor.parse(base64.urlsafe_b64encode(json.dumps(["n", *place]).encode()).decode())
 
 
 @pytest.mark.parametrize("text", ["x", "bm9uc2Vuc2U", "W10", "WyJuIiwgIjIwMjYtMDEtMDEiLCAieCJd", "e30", "é", "[" * 100_000])

@@ -38,13 +38,29 @@ def test_the_answer_is_there_before_the_client_hangs_up(seconds):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30", 30), ("90s", 90), ("5m", 300), ("1h30m45s", 5445), ("1.5m", 90), ("5000ms", 5), ("10.5", 10.5), (" 60 ", 60)],
+    [
+        ("30", 30),
+        ("90s", 90),
+        ("5m", 300),
+        ("1h30m45s", 5445),
+        ("1.5m", 90),
+        ("5000ms", 5),
+        ("10.5", 10.5),
+        (" 60 ", 60),
+        ("87600h", 315_360_000),
+    ],
 )
 def test_a_deadline_is_seconds_or_a_duration(text, seconds):
     assert read_cancel_after(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["soon", "1d", "5m5", "-5", "1e3", "4", "4999ms", "0", "٣٠", "5 m", "9" * 400])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("soon", "1d", "5m5", "-5", "1e3", "4", "4999ms", "0", "٣٠", "5 m", "9" * 400),
+        *("87601h", "99999999h", "999999999", "999999999h" * 100),  # in no lifetime, or in none that can be reckoned with
+    ],
+)
 def test_what_is_no_deadline_is_refused(text):
     with pytest.raises(Refused) as caught:
         read_cancel_after(text)

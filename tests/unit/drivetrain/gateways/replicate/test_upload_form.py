@@ -82,6 +82,15 @@ def test_what_is_no_form_is_refused(body, content_type, status):
     assert caught.value.status == status
 
 
+@pytest.mark.parametrize("name", ["filename", "metadata"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_text_in_another_encoding_is_refused(name, is_first):
+    text, content = (name, (None, "Straße".encode("latin-1"))), ("content", ("x", b"1"))
+    with pytest.raises(Refused, match=f"the part '{name}' is no text in UTF-8") as caught:
+        read(files=[text, content] if is_first else [content, text])
+    assert caught.value.status == 400
+
+
 def test_a_form_beyond_the_limit_is_refused():
     with pytest.raises(Refused) as caught:
         read(files={"content": ("x", b"1" * 3_000_000)}, chunk_bytes=65536, limit=10)
