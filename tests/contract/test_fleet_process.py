@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import random
@@ -65,6 +66,18 @@ def template():
     return pid
 
 
+@contextlib.contextmanager
+def inherits_orphans():
+    """Have this process be the next parent of those whose parent ends, as process 1 is, and bury nobody."""
+    set_child_subreaper = 36
+    prctl = ctypes.CDLL(None).prctl
+    assert prctl(set_child_subreaper, 1) == 0
+    try:
+        yield
+    finally:
+        prctl(set_child_subreaper, 0)
+
+
 def descriptors(pid):
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
@@ -99,6 +112,22 @@ class TestTemplate:
             assert not any(map(is_there, (server, *rest)))
 
         fleet(test)
+
+    def test_a_runner_that_ends_without_it_has_ended_though_nobody_buries_it(self, fleet):
+        pids = []
+
+        async def test(bench):
+            runner = await bench.runner(STOPPABLE)
+            pids.extend(map(int, (await bench.logged(r"family (\d+) (\d+) (\d+) (\d+)")).groups()))
+            os.kill(template(), signal.SIGKILL)
+            await runner.kill()
+            assert not any(map(is_there, pids))
+
+        with inherits_orphans():
+            fleet(test)
+        for pid in pids:
+            with contextlib.suppress(ChildProcessError):  # its own parent did it
+                os.waitpid(pid, 0)
 
     def test_runners_come_and_go_without_a_trace(self, fleet):
         async def test(bench):

@@ -110,7 +110,9 @@ class RunnerProcess:
     async def _bury(self) -> None:
         """See to it that nothing is left: of the process, of what it started, of its files."""
         self.signal(signal.SIGKILL)
-        status = await _ended(self._forked)
+        status = await asyncio.shield(self._forked.status)
+        if status is None:  # only after the template was killed: nobody is left to tell
+            await _gone(self._forked.pid, self._handle)
         self.has_ended = True
         self.ending = _describe(status)
         try:
@@ -135,12 +137,22 @@ class RunnerProcess:
             self._workplace.remove()
 
 
-async def _ended(forked: Forked) -> int | None:
-    """Wait until a process is gone; its status, if anybody knows."""
-    status = await asyncio.shield(forked.status)
-    while status is None and _is_there(forked.pid):  # noqa: ASYNC110 (only after the template was killed: nobody is left to tell)
+async def _gone(pid: int, handle: int | None) -> None:
+    """Wait until a process has ended, though perhaps nobody takes note of it: its parent is now process 1, which may be us."""
+    if handle is not None:
+        await _readable(handle)
+        return
+    while _is_there(pid):  # noqa: ASYNC110 (nothing to wait for)
         await asyncio.sleep(0.01)
-    return status
+
+
+async def _readable(descriptor: int) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _handle(pid: int) -> int | None:
