@@ -1,5 +1,6 @@
 """A platform that is stopped, killed, started twice, started where it cannot be."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -68,14 +69,15 @@ def test_everything_is_there_after_a_power_cut(platform, tmp_path):
     assert platform.cli("rollback", "me/held", status=1).stderr.startswith("error: 'me/held' has no earlier revision")
 
 
-def test_a_call_outlives_a_power_cut_of_the_platform(platform, tmp_path):
-    platform.up()
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_call_outlives_a_power_cut_and_a_restart_of_the_platform(platform, tmp_path, end):
+    platform.up("--stop-grace", "0")
     platform.deploy("held", HELD)
     hold = tmp_path / "hold"
     call = platform.start("call", "me/held", "-i", "text=through", "-i", f"hold={hold}")
     until_begun(hold)
     port = int(platform.url.rpartition(":")[2])
-    platform.kill()
+    getattr(platform, end)()
     platform.up(port=port)
     until_begun(hold, times=2)
     hold.touch()
@@ -83,9 +85,20 @@ def test_a_call_outlives_a_power_cut_of_the_platform(platform, tmp_path):
     assert (call.returncode, stdout) == (0, "through\n"), stderr
 
 
+@contextlib.contextmanager
+def hangups(action):
+    """What is started in the block begins with this action for SIGHUP, whatever these tests were started with."""
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_stopping_lets_what_runs_end_and_answers_who_waits(platform, tmp_path, number):
-    platform.up()
+    with hangups(signal.SIG_DFL):
+        platform.up()
     platform.deploy("held", HELD)
     hold = tmp_path / "hold"
     answers = []
@@ -97,6 +110,20 @@ def test_stopping_lets_what_runs_end_and_answers_who_waits(platform, tmp_path, n
     hold.touch()
     asking.join(60)
     assert [(answer["status"], answer["output"]) for answer in answers] == [("succeeded", "last")]
+    assert platform.process.wait(60) == 0
+
+
+def test_started_with_nohup_it_outlives_its_terminal(platform, tmp_path):
+    with hangups(signal.SIG_IGN):
+        platform.up()
+    platform.deploy("held", HELD)
+    hold = tmp_path / "hold"
+    platform.predict("held", wait=0, text="on", hold=str(hold))
+    until_begun(hold)
+    platform.process.send_signal(signal.SIGHUP)
+    platform.process.send_signal(signal.SIGTERM)  # as the second one that it heeds, it would end it at once
+    platform.wait_for("Stopping")
+    hold.touch()
     assert platform.process.wait(60) == 0
 
 
@@ -183,6 +210,8 @@ def test_a_port_in_use_is_told_before_anything_is_begun(platform):
         (("--public-url", "https://models.example/path"), "cannot be the public URL"),
         (("--trusted-proxy", "nowhere"), "is no address or network"),
         (("--host", "192.0.2.1"), "is not an address of this machine"),
+        (("--keep-data", "1000000"), "Invalid value for '--keep-data'"),
+        (("--keep-files", "nan"), "Invalid value for '--keep-files'"),
     ],
 )
 def test_what_cannot_be_is_told(platform, options, said):

@@ -199,7 +199,10 @@ class _PlatformServer:
 
 
 class _StopSignals:
-    """SIGINT, SIGTERM, SIGHUP (its terminal was closed): the first asks to stop, the second not to wait for anything."""
+    """SIGINT, SIGTERM, SIGHUP (its terminal was closed): the first asks to stop, the second not to wait for anything.
+
+    Who starts it with SIGHUP ignored, as ``nohup`` does, wants it to outlive its terminal.
+    """
 
     def __init__(self) -> None:
         self.first = asyncio.Event()
@@ -208,7 +211,9 @@ class _StopSignals:
     @contextlib.contextmanager
     def heeded(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         for number in numbers:
             loop.add_signal_handler(number, self._heed)
         try:
