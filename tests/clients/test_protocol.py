@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from types import MappingProxyType
