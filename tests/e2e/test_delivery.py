@@ -184,6 +184,15 @@ def test_a_dead_webhook_costs_nothing_else(project):
 
 @pytest.mark.parametrize("field", ["webhook", "output_file_prefix"])
 @pytest.mark.parametrize("value", ["nonsense", 1, "file:///etc/passwd", "http://"])
+def test_a_webhook_that_is_redirected_to_be_a_look_is_told_of(project, receiver):
+    receiver.statuses = [303]
+    receiver.headers = {"Location": f"{receiver.url}/elsewhere"}
+    with project(STREAM).serve("--allow-private-addresses") as server:
+        body = {"input": {"text": "a"}, "webhook": receiver.url, "webhook_events_filter": ["completed"]}
+        assert server.client.post("/predictions", json=body).json()["status"] == "succeeded"
+        assert f"redirected the webhook to '{receiver.url}/elsewhere' " in server.wait_for("not delivered")
+
+
 def test_what_is_no_url_is_refused(project, field, value):
     with project(STREAM).serve() as server:
         answer = server.client.post("/predictions", json={"input": {"text": "a"}, field: value})
@@ -289,6 +298,29 @@ def test_what_is_no_form_is_refused(project, content, content_type):
 
 
 def test_spans_of_a_prediction_reach_the_collector_in_the_requests_trace(project, receiver):
+def test_an_upload_follows_a_redirect_that_lets_it_be_one(project, receiver):
+    receiver.headers = {"Location": f"{receiver.url}/elsewhere/out.txt"}
+    with project(FILES).serve("--allow-private-addresses", "--upload-url", receiver.url) as server:
+        for status in (301, 307, 308):
+            receiver.statuses = [status]
+            assert server.predict()["output"][0]["file"] == f"{receiver.url}/elsewhere/out.txt"
+            seen = [receiver.take() for _ in range(2)]
+            assert [(method, path, content) for method, path, _, content in seen] == [
+                ("PUT", "/out.txt", b"0"),
+                ("PUT", "/elsewhere/out.txt", b"0"),
+            ]
+
+
+@pytest.mark.parametrize("status", [302, 303])
+def test_an_upload_that_is_redirected_to_be_a_look_has_failed(project, receiver, status):
+    receiver.headers = {"Location": f"{receiver.url}/elsewhere?signature=1"}
+    with project(FILES).serve("--allow-private-addresses", "--upload-url", receiver.url) as server:
+        receiver.statuses = [status]
+        body = server.predict()
+    assert (body["status"], body["output"]) == ("failed", None)
+    assert f"redirected the upload to '{receiver.url}/elsewhere' " in body["error"]
+
+
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     with project(STREAM, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}).serve() as server:
         headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}

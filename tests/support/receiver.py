@@ -29,7 +29,7 @@ class Receiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            do_PUT = do_POST  # noqa: N815 (the standard library's name)
+            do_GET = do_PUT = do_POST  # noqa: N815 (the standard library's names)
 
             def chunks(self):
                 while size := int(self.rfile.readline(), 16):

@@ -87,23 +87,31 @@ class Uploader:
                     response = await self._client().put(url, files=form, headers=headers)
             else:
                 headers |= {"Content-Type": guess_type(file.name), "Content-Length": str(file.path.stat().st_size)}
-                response = await self._client().put(url, content=_chunks(file.path), headers=headers)
+                response = await self._client().put(url, content=_Content(file.path), headers=headers)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:  # ValueError: a host that is no name
             return None, f"it is not a URL that can be called: {error}"
         except OSError as error:
             return None, f"the file cannot be read: {error.strerror or error}"
         except httpx.HTTPError as error:
             return None, f"retry: {str(error) or type(error).__name__}"
+        if response.request.method != "PUT":  # a 302 or 303 is followed with a GET, as browsers do
+            return None, f"it redirected the upload to '{response.url.copy_with(query=None)}' with a status that drops the file"
         if response.is_success:
             return response, ""
         again = "retry: " if response.status_code in _WORTH_RETRYING else ""
         return None, f"{again}it answered {response.status_code}"
 
 
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
-            yield chunk
+class _Content:
+    """A file as a request's body; read from its beginning each time, since a redirect asks for it once more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with self._path.open("rb") as file:
+            while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                yield chunk
 
 
 def _location(response: httpx.Response) -> str:

@@ -151,6 +151,8 @@ class Webhooks:
             return f"it is not a URL that can be called: {error}"
         except httpx.HTTPError as error:
             return f"retry: {str(error) or type(error).__name__}"
+        if response.request.method != "POST":  # some redirects are followed with a GET
+            return f"it redirected the webhook to '{response.url.copy_with(query=None)}' with a status that drops the body"
         if response.status_code in _WORTH_RETRYING:
             return f"retry: it answered {response.status_code}"
         return "" if response.status_code < 400 else f"it answered {response.status_code}"
