@@ -120,6 +120,15 @@ def test_a_late_reader_is_told_what_it_has_missed(project):
 def test_the_last_reader_that_leaves_cancels_the_prediction(project):
     import os
 
+def test_who_keeps_no_events_for_the_late_still_streams(project):
+    with project(STREAM, environ={"COG_STREAM_HISTORY_CAPACITY": "0"}).serve() as server:
+        with streaming(server, "PUT", "/predictions/mine", text="a b") as response:
+            told = list(events(response))
+        assert [name for name, _ in told if name != "log"] == ["start", "output", "output", "metric", "completed"]
+        with streaming(server, "GET", "/predictions/mine") as response:
+            assert [name for name, _ in events(response)] == ["error", "completed"]
+
+
     made = project(GATED)
     os.mkfifo(made.root / "gate")
     with made.serve() as server:

@@ -29,6 +29,7 @@ class EventStream:
         render_value: Makes an output's JSON value.
         find_missing: Finds the files that must be loaded before some outputs can be rendered.
         repeats: Whether the end tells all outputs once more.
+        is_late: Whether its reader has come after the beginning, and is told only as much of what has been as the run says.
 
     Attributes:
         files: The files that have been loaded, by the one who reads the stream.
@@ -43,6 +44,7 @@ class EventStream:
         render_value: Callable[[OutputValue, Any], Any],
         find_missing: Callable[[list[OutputValue], Any], list[OutputFile]],
         repeats: bool,
+        is_late: bool,
     ) -> None:
         self.files: dict[OutputFile, Any] = {}
         self.missing: list[OutputFile] = []
@@ -52,6 +54,7 @@ class EventStream:
         self._find_missing = find_missing
         self._repeats = repeats
         self._number = 0
+        self._withheld = run.first_for_latecomers if is_late else 0
         self._outputs = 0
 
     @property
@@ -63,7 +66,9 @@ class EventStream:
         """What has happened since the last time, as one piece; if that is much, the first of it. Empty when there is nothing to
         tell, or nothing before ``missing`` files are here.
         """
-        missed, events = self._run.events_from(self._number)
+        missed, events = self._run.events_from(self._number + self._withheld)
+        missed += self._withheld
+        self._withheld = 0
         self._number += missed
         pieces: list[bytes] = []
         if missed:

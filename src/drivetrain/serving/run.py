@@ -16,6 +16,10 @@ from drivetrain.model.prediction import Completed, Event, Failure, Log, Output, 
 
 Watcher: TypeAlias = Callable[[Event], None]
 
+#: So many of the latest events are kept for those who follow: they read at the end of each turn of the event loop what has happened
+#: in it. A turn brings what one read from a worker holds, which is hardly ever more.
+_FOLLOWED_EVENTS = 1024
+
 
 def now() -> datetime:
     """The present, aware and in UTC."""
@@ -36,7 +40,7 @@ class Run:
         prediction: The record; changed only through ``apply``.
         inputs: Checked JSON inputs; file places hold URLs or paths until they have been fetched, then the paths in ``fetched``.
         directory: Where its input and output files go; made only when there are any.
-        history: How many of its latest events are kept for those who come late.
+        history: How many of its latest events are told to those who come late.
         ended: Called when it has ended, after everybody who watches it has been told.
 
     Attributes:
@@ -68,7 +72,8 @@ class Run:
         self.ends_with_its_clients = False
         self._readers = 0
         self._is_discarded = False
-        self._events: deque[Event] = deque(maxlen=history)
+        self._history = history
+        self._events: deque[Event] = deque(maxlen=max(history, _FOLLOWED_EVENTS))
         self._watchers: list[Watcher] = []
         self._finished: asyncio.Event | None = None
         self._ended = ended
@@ -136,6 +141,12 @@ class Run:
     def fail(self, message: str, *, worker_lost: bool = False) -> None:
         """End the prediction as failed, unless it has ended."""
         self.complete(Status.FAILED, Failure(message=message, worker_lost=worker_lost))
+
+    @property
+    def first_for_latecomers(self) -> int:
+        """The number of the first event that is told to those who come now. How it ended is told in any case."""
+        told = max(self._history, 1) if self.is_finished else self._history
+        return max(0, self.prediction.event_count - told)
 
     def events_from(self, number: int) -> tuple[int, list[Event]]:
         """Events from a number on, and how many of those asked for are no longer kept."""

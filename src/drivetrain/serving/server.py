@@ -66,7 +66,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
         queue: How many predictions may wait for a slot before more are refused.
         keep: How many ended predictions stay known.
         keep_for: How long an ended prediction stays known.
-        history: How many of a prediction's latest events are kept for streams that attach late.
+        history: How many of a prediction's latest events are told to streams that attach late.
         shutdown_grace: How long predictions that are under way may take to end when the server stops.
         temporary: The directory for temporary files; ``None`` is the usual one.
     """

@@ -170,7 +170,14 @@ class Application:
         delivery = parsed.delivery
         if delivery.is_stream:
             self._require_stream(server)
-        run = server.create(parsed.request, accepted=lambda run: self._equip(run, parsed))
+        is_new = False
+
+        def accept(run: Run) -> None:
+            nonlocal is_new
+            is_new = True
+            self._equip(run, parsed)
+
+        run = server.create(parsed.request, accepted=accept)
         run.attendants += 1
         if delivery.is_stream:
 
@@ -179,7 +186,7 @@ class Application:
                 if not stayed:
                     server.leave(run)
 
-            _stream(run, exchange, is_minimal=delivery.is_minimal, ended=end)
+            _stream(run, exchange, is_late=not is_new, is_minimal=delivery.is_minimal, ended=end)
             return run
 
         def answer(outcome: Outcome) -> None:
@@ -221,7 +228,7 @@ class Application:
             raise HttpError(404, f"no prediction '{run_id}' is under way or has ended lately")
         if parse_delivery(exchange).is_stream:
             self._require_stream(server)
-            _stream(run, exchange)
+            _stream(run, exchange, is_late=True)
         else:
             _show(run, server, exchange, 200)
 
@@ -282,10 +289,12 @@ async def _read_form(form: Form, exchange: Exchange, server: ModelServer) -> dic
 
 
 def _stream(
-    run: Run, exchange: Exchange, *, is_minimal: bool = False, ended: Callable[[bool], None] = lambda _stayed: None
+    run: Run, exchange: Exchange, *, is_late: bool, is_minimal: bool = False, ended: Callable[[bool], None] = lambda _stayed: None
 ) -> None:
     render = render_ending if is_minimal else render_at_once
-    stream = EventStream(run, render=render, render_value=render_value, find_missing=large_files, repeats=not is_minimal)
+    stream = EventStream(
+        run, render=render, render_value=render_value, find_missing=large_files, repeats=not is_minimal, is_late=is_late
+    )
     StreamingAnswer(run, exchange, stream, ended=ended)
 
 
