@@ -67,8 +67,9 @@ class StreamingAnswer:
             self._break_off()
             raise
         if self._stream.missing:
-            self._is_loading = True
-            self._exchange.spawn(self._load())
+            if self._exchange.is_writable:  # files are large, and one who does not read may never need them
+                self._is_loading = True
+                self._exchange.spawn(self._load())
         elif self._stream.is_at_end:
             self._end(stayed=True)
             self._exchange.end_stream()
