@@ -15,6 +15,7 @@ import pytest
 from drivetrain.model.errors import OutsideFailed
 from drivetrain.platform.files import FileTooLarge, NewFile, Origin, QuotaExceeded, read_reference
 from drivetrain.stores.files import open_files
+from drivetrain.stores.sqlite.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -321,6 +322,29 @@ async def test_a_sweep_leaves_alone_what_is_being_written(scene):
 
     file = await scene.put(swept_meanwhile())
     assert await scene.read(file) == LARGE * 2 + b"end"
+
+
+async def test_a_sweep_leaves_alone_what_was_kept_while_it_looked(scene, monkeypatch):
+    """Records are read in a thread: what they said may be old when the sweep hears of it."""
+    fetch, has_looked, may_go_on = Database.fetch, asyncio.Event(), asyncio.Event()
+
+    async def slow_fetch(*arguments):
+        rows = await fetch(*arguments)
+        has_looked.set()
+        await may_go_on.wait()
+        return rows
+
+    async def swept_meanwhile():
+        yield b"content"
+        sweeps.append(asyncio.create_task(scene.files.sweep(now=scene.now)))
+        await has_looked.wait()
+
+    sweeps = []
+    monkeypatch.setattr(Database, "fetch", slow_fetch)
+    file = await scene.put(swept_meanwhile())
+    may_go_on.set()
+    assert await sweeps[0] == 0
+    assert await scene.read(file) == b"content"
 
 
 # Names and types

@@ -126,7 +126,7 @@ class LocalFiles:
     async def sweep(self, *, now: datetime, limit: int = 1000) -> int:
         """Delete files that have expired, and what a crash left half-written; how many."""
         await self._records.expire(now=now, limit=limit)
-        left = await self._records.unsettled(apart_from=self._under_way, limit=limit)
+        left = await self._records.abandon(apart_from=self._under_way, limit=limit)
         troubles: list[DrivetrainError] = []
         for file_id in left:
             try:

@@ -6,6 +6,7 @@ is interrupted leaves a record that says what to clean up, and nobody has to sea
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection
 from dataclasses import replace
@@ -98,10 +99,13 @@ class FileRecords:
         rows = await self._database.write(lambda connection: connection.execute(self._sql["expire"], parameters).fetchall())
         return [file_id for (file_id,) in rows]
 
-    async def unsettled(self, *, apart_from: Collection[FileId], limit: int) -> list[FileId]:
-        """Files that came or went when something was interrupted."""
+    async def abandon(self, *, apart_from: Collection[FileId], limit: int) -> list[FileId]:
+        """Give up files that came or went when something was interrupted: from now on they cannot become kept."""
         rows = await self._database.fetch(self._sql["unsettled"], (limit + len(apart_from),))
-        return [file_id for (file_id,) in rows if file_id not in apart_from][:limit]
+        ids = json.dumps([file_id for (file_id,) in rows if file_id not in apart_from][:limit])
+        # One that was coming when the rows were read may be kept by now, so the writer has the last word.
+        rows = await self._database.write(lambda connection: connection.execute(self._sql["abandon"], {"ids": ids}).fetchall())
+        return [file_id for (file_id,) in rows]
 
     async def forget(self, file_id: FileId) -> None:
         """Forget a file that is not kept. Its content must be gone."""

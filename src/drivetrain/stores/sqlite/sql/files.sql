@@ -31,5 +31,9 @@ RETURNING id
 -- name: unsettled
 SELECT id FROM file WHERE state <> 'kept' LIMIT ?
 
+-- name: abandon
+-- :ids is a JSON list.
+UPDATE file SET state = 'leaving' WHERE id IN (SELECT value FROM json_each(:ids)) AND state <> 'kept' RETURNING id
+
 -- name: forget
 DELETE FROM file WHERE id = ? AND state <> 'kept'
