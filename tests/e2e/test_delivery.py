@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,9 +120,6 @@ def test_a_late_reader_is_told_what_it_has_missed(project):
     assert told[1] == ("output", {"chunk": "c", "index": 2})
 
 
-def test_the_last_reader_that_leaves_cancels_the_prediction(project):
-    import os
-
 def test_who_keeps_no_events_for_the_late_still_streams(project):
     with project(STREAM, environ={"COG_STREAM_HISTORY_CAPACITY": "0"}).serve() as server:
         with streaming(server, "PUT", "/predictions/mine", text="a b") as response:
@@ -128,6 +128,9 @@ def test_who_keeps_no_events_for_the_late_still_streams(project):
         with streaming(server, "GET", "/predictions/mine") as response:
             assert [name for name, _ in events(response)] == ["error", "completed"]
 
+
+def test_the_last_reader_that_leaves_cancels_the_prediction(project):
+    import os
 
     made = project(GATED)
     os.mkfifo(made.root / "gate")
@@ -181,6 +184,15 @@ def test_a_webhook_can_be_for_the_completion_alone_and_is_sent_until_it_is_taken
     assert receiver.requests.empty()
 
 
+def test_a_webhook_that_is_redirected_to_be_a_look_is_told_of(project, receiver):
+    receiver.statuses = [303]
+    receiver.headers = {"Location": f"{receiver.url}/elsewhere"}
+    with project(STREAM).serve("--allow-private-addresses") as server:
+        body = {"input": {"text": "a"}, "webhook": receiver.url, "webhook_events_filter": ["completed"]}
+        assert server.client.post("/predictions", json=body).json()["status"] == "succeeded"
+        assert f"redirected the webhook to '{receiver.url}/elsewhere' " in server.wait_for("not delivered")
+
+
 def test_a_dead_webhook_costs_nothing_else(project):
     with project(STREAM).serve("--allow-private-addresses") as server:
         body = {"input": {"text": "a"}, "webhook": "http://127.0.0.1:9/"}
@@ -193,15 +205,6 @@ def test_a_dead_webhook_costs_nothing_else(project):
 
 @pytest.mark.parametrize("field", ["webhook", "output_file_prefix"])
 @pytest.mark.parametrize("value", ["nonsense", 1, "file:///etc/passwd", "http://"])
-def test_a_webhook_that_is_redirected_to_be_a_look_is_told_of(project, receiver):
-    receiver.statuses = [303]
-    receiver.headers = {"Location": f"{receiver.url}/elsewhere"}
-    with project(STREAM).serve("--allow-private-addresses") as server:
-        body = {"input": {"text": "a"}, "webhook": receiver.url, "webhook_events_filter": ["completed"]}
-        assert server.client.post("/predictions", json=body).json()["status"] == "succeeded"
-        assert f"redirected the webhook to '{receiver.url}/elsewhere' " in server.wait_for("not delivered")
-
-
 def test_what_is_no_url_is_refused(project, field, value):
     with project(STREAM).serve() as server:
         answer = server.client.post("/predictions", json={"input": {"text": "a"}, field: value})
@@ -229,6 +232,29 @@ FILES = """
                 Path("out.txt").write_text(str(number))
                 yield {"file": Path("out.txt"), "number": number}
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is looked at as Linux shows it")
+def test_a_list_of_large_files_is_never_in_memory_as_a_whole(project):
+    source = """
+        from cog import Path
+
+        class Predictor:
+            def predict(self) -> Path:
+                Path("large.bin").write_bytes(bytes(30_000_000))
+                return Path("large.bin")
+    """
+    with project(source).serve() as server:
+        for number in range(4):
+            server.client.put(f"/predictions/{number}", json={"input": {}})
+        before = peak_megabytes(server)
+        with server.client.stream("GET", "/predictions") as answer:
+            assert sum(map(len, answer.iter_raw())) > 160_000_000
+        assert peak_megabytes(server) < before + 50
+
+
+def peak_megabytes(server):
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())[1]) // 1024
 
 
 def test_files_are_uploaded_in_order_and_answered_as_urls(project, receiver):
@@ -272,6 +298,29 @@ def test_an_upload_is_tried_again_and_a_failed_one_fails_the_prediction(project,
     assert "403" in body["error"]
 
 
+def test_an_upload_follows_a_redirect_that_lets_it_be_one(project, receiver):
+    receiver.headers = {"Location": f"{receiver.url}/elsewhere/out.txt"}
+    with project(FILES).serve("--allow-private-addresses", "--upload-url", receiver.url) as server:
+        for status in (301, 307, 308):
+            receiver.statuses = [status]
+            assert server.predict()["output"][0]["file"] == f"{receiver.url}/elsewhere/out.txt"
+            seen = [receiver.take() for _ in range(2)]
+            assert [(method, path, content) for method, path, _, content in seen] == [
+                ("PUT", "/out.txt", b"0"),
+                ("PUT", "/elsewhere/out.txt", b"0"),
+            ]
+
+
+@pytest.mark.parametrize("status", [302, 303])
+def test_an_upload_that_is_redirected_to_be_a_look_has_failed(project, receiver, status):
+    receiver.headers = {"Location": f"{receiver.url}/elsewhere?signature=1"}
+    with project(FILES).serve("--allow-private-addresses", "--upload-url", receiver.url) as server:
+        receiver.statuses = [status]
+        body = server.predict()
+    assert (body["status"], body["output"]) == ("failed", None)
+    assert f"redirected the upload to '{receiver.url}/elsewhere' " in body["error"]
+
+
 def test_inputs_may_come_as_a_form_with_files(project):
     source = """
         from typing import List
@@ -307,29 +356,6 @@ def test_what_is_no_form_is_refused(project, content, content_type):
 
 
 def test_spans_of_a_prediction_reach_the_collector_in_the_requests_trace(project, receiver):
-def test_an_upload_follows_a_redirect_that_lets_it_be_one(project, receiver):
-    receiver.headers = {"Location": f"{receiver.url}/elsewhere/out.txt"}
-    with project(FILES).serve("--allow-private-addresses", "--upload-url", receiver.url) as server:
-        for status in (301, 307, 308):
-            receiver.statuses = [status]
-            assert server.predict()["output"][0]["file"] == f"{receiver.url}/elsewhere/out.txt"
-            seen = [receiver.take() for _ in range(2)]
-            assert [(method, path, content) for method, path, _, content in seen] == [
-                ("PUT", "/out.txt", b"0"),
-                ("PUT", "/elsewhere/out.txt", b"0"),
-            ]
-
-
-@pytest.mark.parametrize("status", [302, 303])
-def test_an_upload_that_is_redirected_to_be_a_look_has_failed(project, receiver, status):
-    receiver.headers = {"Location": f"{receiver.url}/elsewhere?signature=1"}
-    with project(FILES).serve("--allow-private-addresses", "--upload-url", receiver.url) as server:
-        receiver.statuses = [status]
-        body = server.predict()
-    assert (body["status"], body["output"]) == ("failed", None)
-    assert f"redirected the upload to '{receiver.url}/elsewhere' " in body["error"]
-
-
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     with project(STREAM, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}).serve() as server:
         headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}

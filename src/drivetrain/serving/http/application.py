@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -23,7 +24,7 @@ from drivetrain.serving.http.docs_page import DOCS_PAGE
 from drivetrain.serving.http.exchange import ClientGone, Exchange, HttpError
 from drivetrain.serving.http.form import Form, is_form
 from drivetrain.serving.http.health import describe_health
-from drivetrain.serving.http.rendering import SizedBody, large_files, render_at_once, render_ending, render_prediction, render_value
+from drivetrain.serving.http.rendering import SizedBody, SizedList, large_files, render_at_once, render_ending, render_value
 from drivetrain.serving.http.request import ParsedRequest, parse_delivery, parse_request
 from drivetrain.serving.http.streaming import StreamingAnswer
 from drivetrain.serving.http.waiting import Outcome, wait_for_end
@@ -220,7 +221,12 @@ class Application:
             raise HttpError(406, "this model's output is not streamed")
 
     async def _list(self, server: ModelServer, exchange: Exchange) -> None:
-        exchange.respond(200, {"results": [await _render(run, server) for run in server.known()]})
+        runs = list(server.known())
+        with contextlib.ExitStack() as stack:
+            for run in runs:
+                stack.enter_context(run.kept())
+            body = SizedList([SizedBody(run.prediction, _position(run, server)) for run in runs])
+            await exchange.respond_sized(200, body.length, body.pieces(), b"application/json")
 
     def _show(self, server: ModelServer, run_id: str, exchange: Exchange) -> None:
         run = server.get(run_id)
@@ -313,11 +319,6 @@ async def _show_later(run: Run, server: ModelServer, exchange: Exchange, status:
     with run.kept():
         body = SizedBody(run.prediction, _position(run, server))
         await exchange.respond_sized(status, body.length, body.pieces(), b"application/json")
-
-
-async def _render(run: Run, server: ModelServer) -> dict[str, Any]:
-    with run.kept():
-        return {**await render_prediction(run.prediction), **_position(run, server)}
 
 
 def _position(run: Run, server: ModelServer) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -27,6 +27,9 @@ _PIECE_BYTES = 3 * 64 * 1024
 
 #: Read only what needs no waiting for a disk; where the kernel can tell.
 _WITHOUT_WAITING: int | None = getattr(os, "RWF_NOWAIT", None)
+
+_LIST_START = b'{"results":['
+_LIST_END = b"]}"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -66,7 +69,7 @@ class SizedBody:
     """The response object as bytes whose length is known, and of which only what is being sent is in memory.
 
     Args:
-        prediction: With output files, at least one of them large.
+        prediction: What to show; what its large files hold is read when it is sent.
         additions: Further members.
     """
 
@@ -91,6 +94,29 @@ class SizedBody:
                 with file.path.open("rb", buffering=0) as content:
                     async for piece in _file_pieces(content.fileno()):
                         yield pybase64.b64encode(piece)
+
+
+class SizedList:
+    """Several response objects as one, in the same way.
+
+    Args:
+        bodies: The response objects.
+    """
+
+    def __init__(self, bodies: Sequence[SizedBody]) -> None:
+        self._bodies = bodies
+        commas = max(0, len(bodies) - 1)
+        self.length = len(_LIST_START) + sum(body.length for body in bodies) + commas + len(_LIST_END)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """All of it, in order."""
+        yield _LIST_START
+        for number, body in enumerate(self._bodies):
+            if number:
+                yield b","
+            async for piece in body.pieces():
+                yield piece
+        yield _LIST_END
 
 
 def render_ending(prediction: Prediction, _files: DataUrls) -> dict[str, Any]:
