@@ -40,16 +40,20 @@ class Registry:
         while self._ended and self._must_forget(oldest := next(iter(self._ended.values())), run, now):
             self._forget(oldest)
 
-    def get(self, run_id: str) -> Run | None:
+    def get(self, run_id: str, now: datetime) -> Run | None:
         """The run of that id, under way or ended."""
+        if (ended := self._ended.get(run_id)) is not None and self._is_stale(ended, now):
+            self._forget(ended)
         return self._open.get(run_id) or self._ended.get(run_id)
 
     def under_way(self) -> Iterator[Run]:
         """Runs that have not ended, oldest first."""
         return iter(list(self._open.values()))
 
-    def known(self) -> Iterator[Run]:
+    def known(self, now: datetime) -> Iterator[Run]:
         """Runs under way, then those that have ended; each oldest first."""
+        for run in [run for run in self._ended.values() if self._is_stale(run, now)]:
+            self._forget(run)
         return iter([*self._open.values(), *self._ended.values()])
 
     def __len__(self) -> int:
@@ -64,6 +68,8 @@ class Registry:
     def _must_forget(self, oldest: Run, latest: Run, now: datetime) -> bool:
         if oldest is latest:
             return self._keep == 0
-        completed_at = oldest.prediction.completed_at
-        is_too_much = len(self._ended) > self._keep or self._weight > self._keep_bytes
-        return is_too_much or (completed_at is not None and now - completed_at > self._keep_for)
+        return len(self._ended) > self._keep or self._weight > self._keep_bytes or self._is_stale(oldest, now)
+
+    def _is_stale(self, run: Run, now: datetime) -> bool:
+        completed_at = run.prediction.completed_at
+        return completed_at is not None and now - completed_at > self._keep_for

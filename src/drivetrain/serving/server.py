@@ -130,7 +130,7 @@ class ModelServer:
             AtCapacity: Too many are under way.
             InvalidInputs: The inputs do not fit the signature.
         """
-        if (known := self._registry.get(request.id)) is not None:
+        if (known := self._registry.get(request.id, now())) is not None:
             return known
         self._require_readiness()
         if len(self._registry) >= self.supervisor.capacity + self._options.queue:
@@ -147,7 +147,7 @@ class ModelServer:
 
     def get(self, run_id: str) -> Run | None:
         """A prediction that is under way or has ended a short while ago."""
-        return self._registry.get(run_id)
+        return self._registry.get(run_id, now())
 
     @property
     def under_way(self) -> int:
@@ -156,7 +156,7 @@ class ModelServer:
 
     def known(self) -> Iterator[Run]:
         """Predictions that ``get`` would find: those under way, then those that have ended, each oldest first."""
-        return self._registry.known()
+        return self._registry.known(now())
 
     def leave(self, run: Run) -> None:
         """A client that waited has gone: cancel a prediction that was for its clients alone, if no other is left."""
@@ -170,7 +170,7 @@ class ModelServer:
 
     def cancel(self, run_id: str) -> bool:
         """Cancel a prediction. Whether one of that id was under way."""
-        run = self._registry.get(run_id)
+        run = self._registry.get(run_id, now())
         if run is None or run.is_finished:
             return False
         self.supervisor.cancel(run)
