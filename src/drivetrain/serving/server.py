@@ -188,18 +188,22 @@ class ModelServer:
         if self._preparing:
             await asyncio.wait(self._preparing)
         await self.supervisor.stop(_WORKER_GRACE if all_finished else timedelta(0))
-        for run in self._registry.under_way():  # its worker is done, but its files are still being uploaded
-            run.fail("The model server was shut down before this prediction had ended.", worker_lost=True)
+        self._fail_the_rest()  # whose worker is done, but whose files are still being uploaded
         await self._input_files.aclose()
 
     def hurry(self) -> None:
         """Let a stop, under way or to come, wait for nothing."""
         self._is_stopping = True
         self.supervisor.kill()
+        self._fail_the_rest()  # those that no worker has, or has any more, would take as long as their files do
 
     def discard_files(self) -> None:
         """Delete the files of all predictions. May be called twice."""
         self._scratch.remove()
+
+    def _fail_the_rest(self) -> None:
+        for run in self._registry.under_way():
+            run.fail("The model server was shut down before this prediction had ended.", worker_lost=True)
 
     async def _wait_for_ends(self) -> bool:
         """Wait until no prediction is under way, within the grace; whether it came to that."""

@@ -136,6 +136,8 @@ class UploadPassage:
         self._target = target
         self._waiting: deque[Event] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._uploads: asyncio.Future[list[str]] | None = None
+        run.at_end(self._stop)
 
     def deliver(self, event: Event) -> None:
         """Implements ``Passage``."""
@@ -159,6 +161,11 @@ class UploadPassage:
                 raise
         self._task = None
 
+    def _stop(self) -> None:
+        """Nobody wants the files of a prediction that has ended before they were uploaded."""
+        if self._uploads is not None:
+            self._uploads.cancel()
+
     async def _uploaded(self, event: Event) -> Event:
         if not isinstance(event, Output) or not event.output.files:
             return event
@@ -169,6 +176,7 @@ class UploadPassage:
             async with permits:
                 return await self._uploader.upload(file, self._target, self._run.id)
 
-        urls = await asyncio.gather(*map(upload, output.files))
+        self._uploads = asyncio.gather(*map(upload, output.files))
+        urls = await self._uploads
         places = {file.pointer: url for file, url in zip(output.files, urls, strict=True)}
         return replace(event, output=OutputValue(value=put_in(output.value, places)))
