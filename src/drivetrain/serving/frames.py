@@ -236,5 +236,5 @@ class FrameDecoder:
 def _decode(payload: memoryview) -> WorkerFrame:
     try:
         return _decoder.decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InternalError(f"a worker sent a frame that is not the protocol's: {error}") from error

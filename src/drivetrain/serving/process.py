@@ -65,7 +65,7 @@ class WorkerProcess:
         self._unsent = bytearray()
         self._flush_scheduled = False
         self._has_ended = False
-        self._is_cut_off = False
+        self._why_killed = ""
         self.ended: asyncio.Future[None] = loop.create_future()
         self._socket.setblocking(False)
         os.set_blocking(self._log, False)
@@ -130,6 +130,7 @@ class WorkerProcess:
             frames = self._frames.feed(data)
         except InternalError as error:
             self._listener.log_received(Log(source=Source.STDERR, data=f"{error}\n"))
+            self._why_killed = "sent what the server cannot read"
             self.kill()
             return
         self._hand_on(frames)
@@ -137,7 +138,7 @@ class WorkerProcess:
     def _end_cut_off(self) -> None:
         """A worker without its connection is of no use. Usually it was ending anyway, and has ended by now, in its own way."""
         if not self._has_ended:
-            self._is_cut_off = True
+            self._why_killed = "closed its connection to the server"
             self.kill()
 
     def _hand_on(self, frames: list[WorkerFrame]) -> None:
@@ -147,6 +148,7 @@ class WorkerProcess:
             for frame in frames:
                 self._listener.frame_received(frame)
         except Exception:  # frames that follow are lost, and whoever waits for them would wait for ever
+            self._why_killed = "was ended because the server has a fault (its log says more)"
             self.kill()
             raise
 
@@ -189,8 +191,8 @@ class WorkerProcess:
                 self.ended.set_result(None)
 
     def _ending(self) -> str:
-        if self._is_cut_off and self._launched.process.returncode == -signal.SIGKILL:  # which was ours
-            return "closed its connection to the server"
+        if self._why_killed and self._launched.process.returncode == -signal.SIGKILL:  # which was ours
+            return self._why_killed
         return ending_of(self._launched.process)
 
     def _close(self) -> None:

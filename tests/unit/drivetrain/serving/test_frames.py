@@ -43,7 +43,14 @@ def test_a_lone_surrogate_does_not_make_a_frame_unreadable():
     assert frames.FrameDecoder().feed(sent)[0].data == "a?b"
 
 
-@pytest.mark.parametrize("payload", [b"{", b"[]", b'{"type": "nonsense"}', b'{"type": "output"}', b"\xff"])
+TOO_DEEP = b'{"type": "output", "id": "p", "output": {"value": %s}}' % (b"[" * 100_000 + b"]" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"{", b"[]", b'{"type": "nonsense"}', b'{"type": "output"}', b"\xff", TOO_DEEP],
+    ids=["cut", "list", "unknown", "incomplete", "bytes", "too deep"],
+)
 def test_what_is_not_a_frame_is_refused(payload):
     with pytest.raises(InternalError, match="not the protocol's"):
         frames.FrameDecoder().feed(struct.pack(">I", len(payload)) + payload)
