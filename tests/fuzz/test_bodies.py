@@ -67,6 +67,13 @@ def test_depth(server, depth, opening, closing):
     assert_refused_or_run(post(server, f'{{"input":{{"anything":{value}}}}}'))
 
 
+def test_depths_that_can_be_read_and_may_be_too_much_for_what_follows(server):
+    for depth in range(900, 1000):
+        assert_refused_or_run(post(server, f'{{"input":{{"anything":{"[" * depth}{"]" * depth}}}}}'))
+    listed = server.client.get("/predictions")
+    assert (listed.status_code, server.predict(text="x")["status"]) == (200, "succeeded")
+
+
 @generously
 @given(st.sampled_from(["text", "count", "bounded", "ratio", "flag", "either", "maybe", "anything", "table"]), st.data())
 @example("text", "9" * 4300)

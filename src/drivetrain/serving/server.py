@@ -23,7 +23,7 @@ from drivetrain.serving.registry import Registry
 from drivetrain.serving.run import Run, now
 from drivetrain.serving.scratch import Scratch
 from drivetrain.serving.statistics import Statistics
-from drivetrain.serving.supervisor import ModelState, Supervisor
+from drivetrain.serving.supervisor import START_FAULT, ModelState, Supervisor
 
 #: How long idle workers may take to end.
 _WORKER_GRACE = timedelta(seconds=10)
@@ -137,12 +137,16 @@ class ModelServer:
             raise AtCapacity(f"all {self.supervisor.capacity} prediction slots are busy")
         checked = self._check(request)
         run = self._new_run(request, checked)
-        accepted(run)
-        if checked.files:
-            preparation = self._spawn(self._prepare(run, checked))
-            run.at_end(lambda: _give_up(preparation, run))
-        else:
-            self.supervisor.submit(run)
+        try:
+            accepted(run)
+            if checked.files:
+                preparation = self._spawn(self._prepare(run, checked))
+                run.at_end(lambda: _give_up(preparation, run))
+            else:
+                self.supervisor.submit(run)
+        except BaseException:
+            run.fail(START_FAULT)  # nobody else knows of it
+            raise
         return run
 
     def get(self, run_id: str) -> Run | None:
@@ -258,6 +262,10 @@ class ModelServer:
         run.has_files = True
         try:
             paths = await self._input_files.fetch(checked.files, run.input_directory)
+            run.inputs = replace_places(checked.values, paths)
+            run.fetched = list(paths.values())
+            if not run.is_finished:  # canceled meanwhile
+                self.supervisor.submit(run)
         except BadRequest as error:
             run.fail(f"Input validation error: {error.message}")
         except DrivetrainError as error:
@@ -268,11 +276,6 @@ class ModelServer:
         except Exception:
             run.fail("Its input files could not be brought: the server has a fault, and its log says more.")
             raise
-        else:
-            run.inputs = replace_places(checked.values, paths)
-            run.fetched = list(paths.values())
-            if not run.is_finished:  # canceled meanwhile
-                self.supervisor.submit(run)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

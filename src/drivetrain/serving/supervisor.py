@@ -32,6 +32,9 @@ from drivetrain.serving.worker import Phase, Worker, WorkerLimits
 #: Set-up logs are shown whole while they come; this much of them is remembered for the health check.
 _SETUP_LOG_CHARACTERS = 256 * 1024
 
+#: Why a prediction failed before any worker had it.
+START_FAULT = "It could not be started: the server has a fault, and its log says more."
+
 
 class ModelState(Enum):
     """Whether the model can run predictions."""
@@ -464,7 +467,7 @@ class Supervisor:
             if worker is None or worker.free_slots == 0:
                 return
             if self._batch is None:
-                worker.start([self._waiting.popleft()])
+                self._start(worker, 1)
             elif not self._assign_batch(worker, self._batch):
                 return
 
@@ -488,8 +491,19 @@ class Supervisor:
                 self._is_holding = True
                 self._after(decision.delay, self._end_hold)
             return False
-        worker.start([self._waiting.popleft() for _ in range(decision.count)])
+        self._start(worker, decision.count)
         return True
+
+    def _start(self, worker: Worker, count: int) -> None:
+        """Give the predictions that have waited longest to a worker. Raises nothing: a fault ends them, and is nobody else's."""
+        runs = [self._waiting.popleft() for _ in range(count)]
+        try:
+            worker.start(runs)
+        except Exception as error:  # noqa: BLE001 (whatever it is, nobody else knows of these predictions)
+            for run in runs:
+                run.fail(START_FAULT)
+            report = {"message": "a fault in starting a prediction", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(report)
 
 
 def _limits(options: SupervisorOptions) -> WorkerLimits:

@@ -170,14 +170,16 @@ class Worker:
         frames = [_predict(run) for run in runs]
         # One that has nothing to do begins at once; others get what comes in one turn together.
         self._process.send(frames[0] if len(frames) == 1 else PredictTogether(predictions=frames), at_once=not self._runs)
+        self._started += len(runs)
+        self._are_together = len(runs) > 1
+        for run in runs:  # the worker has them, whatever becomes of the telling
+            self._runs[run.id] = run
         for run in runs:
             self._runs[run.id] = run
             run.deliver(Started(at=now()))
             if self._limits.prediction_timeout is not None:
                 seconds = self._limits.prediction_timeout.total_seconds()
                 self._timers[run.id] = self._loop.call_later(seconds, self._time_out, run)
-        self._started += len(runs)
-        self._are_together = len(runs) > 1
 
     def cancel(self, run: Run) -> None:
         """Ask the code of a prediction in one of the slots to stop, and see to it that it does.
@@ -226,6 +228,8 @@ class Worker:
                 self._apply(frame.id, Log(source=Source(frame.source), data=frame.data))
             case MetricValue():
                 self._apply(frame.id, Metric(name=frame.name, value=frame.value, mode=MetricMode(frame.mode)))
+            case Loaded() | Ready() | Broken() if self.was_told_to_stop:
+                pass  # sent before it knew; what it tells is about code that is no longer wanted
             case Loaded():
                 self._owner.worker_loaded(self, Signature.from_wire(frame.signature), batches=frame.batches)
             case Ready():
