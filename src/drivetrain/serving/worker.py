@@ -175,7 +175,6 @@ class Worker:
         for run in runs:  # the worker has them, whatever becomes of the telling
             self._runs[run.id] = run
         for run in runs:
-            self._runs[run.id] = run
             run.deliver(Started(at=now()))
             if self._limits.prediction_timeout is not None:
                 seconds = self._limits.prediction_timeout.total_seconds()
