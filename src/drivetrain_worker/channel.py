@@ -6,7 +6,7 @@ import os
 from _socket import MSG_DONTWAIT, socket  # the module around it is slow to import, and adds nothing that is needed here
 from _thread import allocate_lock
 from collections import deque
-from typing import Deque, Iterator, Optional
+from typing import Deque, Iterator, List, Optional
 
 from drivetrain_worker.protocol import Frame, FrameDecoder, encode
 
@@ -31,6 +31,7 @@ class Channel:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._socket = socket(fileno=descriptor)
+        self._socket.settimeout(None)  # in a fork, libraries may have changed what sockets begin with
         self._decoder = FrameDecoder()
         self._received: Deque[Frame] = deque()
         self._write_lock = allocate_lock()
@@ -93,27 +94,31 @@ class Channel:
         self._received.extend(self._decoder.feed(data))
         return True
 
-    def send(self, *frames: Frame) -> None:
-        """Send frames together, in order.
+    def send(self, frame: Frame) -> None:
+        """Send a frame.
 
         Raises:
-            ValueError: A frame cannot be encoded; nothing was sent.
+            ValueError: The frame cannot be encoded; nothing was sent.
             ServerGone: The server closed the connection.
         """
-        data = encode(frames[0]) if len(frames) == 1 else b"".join([encode(frame) for frame in frames])
+        data = encode(frame)
         with self._write_lock:
             self._write(data)
 
     def _write(self, data: bytes) -> None:
-        # A signal handler of the author's may raise in here; half a frame would garble all that follow, so finish first.
+        # A signal handler may raise in here. Half a frame would garble all that follow, and a whole one must not go out twice, so
+        # finish first. Handlers run between bytecodes: how much is out must be kept in the call that wrote it, not after it.
+        written: List[int] = []
         interruption: Optional[BaseException] = None
-        view = memoryview(data)
-        while view:
+        while True:
             try:
-                view = view[os.write(self.descriptor, view) :]
-            except OSError as error:
-                raise ServerGone from error
-            except BaseException as error:  # noqa: BLE001 (re-raised below, once the frame is out)
+                while sum(written) < len(data):
+                    left = memoryview(data)[sum(written) :] if written else data
+                    written.extend(map(os.write, (self.descriptor,), (left,)))
+                break
+            except BaseException as error:
+                if isinstance(error, OSError) and error.errno is not None:  # the write's; a handler's, TimeoutError say, has none
+                    raise ServerGone from error
                 interruption = error
         if interruption is not None:
             raise interruption
