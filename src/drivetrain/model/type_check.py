@@ -6,7 +6,8 @@ A check returns the value in the form the model gets it. What is wrong, and wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from drivetrain.model import coercion
@@ -28,6 +29,12 @@ from drivetrain.model.signature import (
     UnionOf,
     holds,
 )
+
+#: How deep a value may be whose type says nothing of what is inside. Many a Python gives up on JSON of less than a thousand levels,
+#: and so would the model's own code.
+_MOST_LEVELS = 500
+
+_CONTAINERS = frozenset({list, dict})
 
 
 def field_check(field: Field) -> Check:
@@ -123,17 +130,32 @@ def _check_null(value: Any, location: Pointer, examination: Examination) -> Any:
 
 
 def check_any(value: Any, location: Pointer, examination: Examination) -> Any:
-    """Take every JSON value. A file of this machine becomes its path, for untyped code that opens what it is given."""
-    if isinstance(value, LocalFile):
-        return _FILE_CHECK(value, location, examination)
-    if isinstance(value, list) and any(isinstance(item, LocalFile) for item in value):
+    """Take every JSON value that a worker can read. A file of this machine becomes its path, for untyped code that opens it."""
+    if type(value) not in _CONTAINERS:
+        return _FILE_CHECK(value, location, examination) if isinstance(value, LocalFile) else value
+    if isinstance(value, list) and LocalFile in set(map(type, value)):
         return [check_any(item, (*location, index), examination) for index, item in enumerate(value)]
+    _check_depth(value, location, examination)
     return value
+
+
+def _check_depth(value: Any, location: Pointer, examination: Examination) -> None:
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        if _CONTAINERS.isdisjoint(map(type, _items_of(level))):  # many times faster than to look at each
+            return
+        level = [item for item in _items_of(level) if type(item) in _CONTAINERS]
+    examination.refuse(location, "depth", f"is nested more than {_MOST_LEVELS} levels deep")
+
+
+def _items_of(containers: list[Any]) -> Iterator[Any]:
+    return chain.from_iterable([each.values() if type(each) is dict else each for each in containers])
 
 
 def _check_object(value: Any, location: Pointer, examination: Examination) -> Any:
     if not isinstance(value, dict):
-        examination.refuse(location, "type", f"must be an object, not {coercion.describe(value)}")
+        return examination.refuse(location, "type", f"must be an object, not {coercion.describe(value)}")
+    _check_depth(value, location, examination)
     return value
 
 
@@ -211,7 +233,8 @@ def _model_check(fields: tuple[Field, ...]) -> Check:
         if not isinstance(value, dict):
             return examination.refuse(location, "type", f"must be an object, not {coercion.describe(value)}")
         checked, unknown = check_fields(value, location, examination)
-        return checked | {name: value[name] for name in unknown}  # whether they are welcome is the author's class's affair
+        # Whether the others are welcome is the author's class's affair.
+        return checked | {name: check_any(value[name], (*location, name), examination) for name in unknown}
 
     return check
 

@@ -120,6 +120,37 @@ def test_values_of_another_type_are_refused(type_, value):
     assert problem(type_, value).type == "type"
 
 
+def nested(levels):
+    value = "inside"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        (ANY, nested(501)),
+        (OBJECT, {"a": 1, "b": [{"c": nested(498)}]}),
+        (ListOf(ANY), [1, nested(501)]),
+        (DictOf(OptionalOf(ANY)), {"a": None, "b": nested(501)}),
+        (POINT, {"x": 1, "other": nested(501)}),
+    ],
+)
+def test_values_that_are_too_deep_for_a_worker_are_refused(type_, value):
+    assert problem(type_, value).type == "depth"
+
+
+def test_extra_inputs_that_are_too_deep_are_refused():
+    signature = Signature(inputs=(), output=ANY, accepts_extra=True)
+    assert [one.type for one in problems(signature, {"more": nested(100_000)})] == ["depth"]
+
+
+@pytest.mark.parametrize("value", [nested(500), [[], {}] * 1000, {"a": [1, {"b": [nested(400), nested(400)]}]}])
+def test_values_that_are_not_too_deep_are_taken_as_they_are(value):
+    assert checked(ANY, value) is value
+
+
 @pytest.mark.parametrize(
     ("members", "value", "result"),
     [
