@@ -192,8 +192,11 @@ def _add(parameters: Parameters, parameter: inspect.Parameter, reader: TypeReade
     if default is None:
         reading = optional(reading)
     field = _field(parameter.name, reading.wire, default, info)
-    if info.choices is not None and "choices" not in field:
-        parameters.notes.append("input '%s': its choices have no JSON form and are not checked" % parameter.name)
+    for name in (*_CONSTRAINTS, "regex", "choices"):
+        if getattr(info, name) is not None and name not in field:
+            parameters.notes.append(
+                "input '%s': what is asked with '%s' has no JSON form and is not checked" % (parameter.name, name)
+            )
     parameters.fields.append(field)
     parameters.converters[parameter.name] = reading.convert
     if default is not ...:
@@ -227,14 +230,13 @@ def _field(name: str, wire: Wire, default: Any, info: Any) -> Wire:
         field["default"] = shown
     if info.description is not None:
         field["description"] = str(info.description)
-    for constraint in _CONSTRAINTS:
-        if getattr(info, constraint) is not None:
-            field[constraint] = getattr(info, constraint)
-    if info.regex is not None:
-        field["regex"] = getattr(info.regex, "pattern", info.regex)
-    choices = MISSING if info.choices is None else json_default(list(info.choices))
-    if choices is not MISSING:
-        field["choices"] = choices
+    asked = {name: getattr(info, name) for name in _CONSTRAINTS}
+    asked["regex"] = getattr(info.regex, "pattern", info.regex)
+    asked["choices"] = info.choices if info.choices is None else list(info.choices)
+    for name, constraint in asked.items():
+        shown = json_default(constraint)
+        if shown is not MISSING and shown is not None:
+            field[name] = shown
     if info.deprecated:
         field["deprecated"] = True
     return field

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any, AsyncIterator, Iterator, List, Optional
 
@@ -118,6 +120,23 @@ def test_choices_may_be_any_collection():
     def predict(a: str = Input(choices={"x": 1, "y": 2}.keys()), b: int = Input(choices=range(3))) -> str: ...
 
     assert [field["choices"] for field in fields(predict).values()] == [["x", "y"], [0, 1, 2]]
+
+
+def test_what_cannot_be_told_of_an_input_is_left_out_with_a_note():
+    def predict(
+        a: float = Input(ge=Decimal("0.5"), le=float("inf")),
+        b: str = Input(regex=re.compile(b"x"), choices=[object()]),
+        c: int = Input(ge=0, le=5),
+    ) -> str: ...
+
+    read = describe(predict, bound=False)
+    assert [sorted(set(field) - {"name", "type", "required"}) for field in read["inputs"]] == [[], [], ["ge", "le"]]
+    assert read["notes"] == [
+        "input 'a': what is asked with 'ge' has no JSON form and is not checked",
+        "input 'a': what is asked with 'le' has no JSON form and is not checked",
+        "input 'b': what is asked with 'regex' has no JSON form and is not checked",
+        "input 'b': what is asked with 'choices' has no JSON form and is not checked",
+    ]
 
 
 def test_a_function_without_annotations_takes_and_gives_anything():
