@@ -128,8 +128,12 @@ class ForkedProcess:
         self.returncode: int | None = None
         self._answers = answers
         self._descriptor = -1
-        with contextlib.suppress(OSError):  # it has ended already
+        try:
             self._descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:  # it has ended already
+            pass
+        except (OSError, AttributeError) as error:  # without it nobody would learn of the worker's end
+            raise TemplateRefused("this system gives no handle on a process") from error
 
     def wait(self) -> int | None:
         """Block until it has ended; its parent says how. If that has ended, or does not, nobody knows."""
