@@ -228,6 +228,19 @@ def test_a_template_that_hangs_does_not_keep_workers_from_starting(project):
         assert "the template did not fork it" in "".join(server.lines)
 
 
+def test_a_template_that_does_not_take_its_whole_order_is_ended_and_workers_are_started(project, tmp_path):
+    """It could be long on its way to reading it, and then has half of it for ever."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\ncase "$*" in *" template "*) exec sleep 600;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    large = "import os\nos.environ.update({f'PLACE_{number}': 'x' * 10_000 for number in range(50)})\nimport colorsys\n"
+    made = project(large + SOURCE, python=python)
+    learn(made)
+    with made.serve("--snapshot", "imports") as server:
+        assert ask(server)["parent"] == server.process.pid
+
+
 def test_template_and_workers_end_with_a_server_that_is_killed(project, tmp_path):
     made = project(SOURCE)
     learn(made)

@@ -124,8 +124,10 @@ class Template:
 
     def _wait(self, order: dict[str, Any]) -> None:
         """In a thread of its own, as for a worker."""
-        with contextlib.suppress(OSError):  # it has ended at once
+        try:
             self._door.send(order)
+        except OSError:  # it has ended at once; or it has half an order, and would wait for the rest of it
+            self._process.kill()
         self._process.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(self._end)
