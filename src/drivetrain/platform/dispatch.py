@@ -36,7 +36,7 @@ from drivetrain.platform.queue import (
     Submitted,
 )
 from drivetrain.platform.retry import Fail, Happening, RetryPolicy, decide
-from drivetrain.platform.runners import LiveRunner, Runners
+from drivetrain.platform.runners import LiveRunner, Runners, RunnerState
 from drivetrain.platform.submission import Submissions
 from drivetrain.platform.tasks import Signal, Tasks
 from drivetrain.platform.tracing import AttemptTrace, Tracer
@@ -212,12 +212,11 @@ class Dispatcher:
         for live in self._hub.of(app):
             self._ended_in_queue(live.submission.id)
 
-    def _ended_in_queue(self, prediction_id: PredictionId, failure: Failure | None = None) -> None:
+    def _ended_in_queue(self, prediction_id: PredictionId) -> None:
         """Tell those who wait for a prediction that the store has ended it before it ran."""
         live = self._hub.find(prediction_id)
         if live is not None and not live.is_ended:
-            status = Status.CANCELED if failure is None else Status.FAILED
-            live.apply(Completed(status=status, at=self._clock.now(), failure=failure))
+            live.apply(Completed(status=Status.CANCELED, at=self._clock.now()))
             self._hooks.ended(prediction_id, live)
         else:
             self._hooks.ended(prediction_id, None)
@@ -314,6 +313,8 @@ class Dispatcher:
         assert runner is not None
         if submission.id in self._to_cancel or attempt.claim.record.cancel_requested:
             return Completed(status=Status.CANCELED, at=self._clock.now())
+        if attempt.runner.state is RunnerState.ENDED:  # while its claim was being written
+            raise RunnerRefused(Answer.BUSY, f"runner '{attempt.runner.id}' has ended")
         gate = self._gate.of(attempt.runner.id)
         limit = self._limit(submission)
         job = Job(
@@ -456,12 +457,14 @@ class Dispatcher:
         await self._due.wait(30.0 if wait is None else min(wait, 30.0))
         if wait is None:
             return
-        now = self._looked_at = self._clock.now()
-        for prediction_id in await self._queue.expire(now=now):
-            self._ended_in_queue(prediction_id)
+        now = self._clock.now()
+        while overdue := await self._queue.expire(now=now):  # a call ends no more than so many
+            for prediction_id in overdue:
+                self._ended_in_queue(prediction_id)
         for revision in await self._queue.load(now=now):
             self.demand(revision)
         self._hooks.demand()
+        self._looked_at = now  # not before: what fails above is done again
 
 
 def _weight(event: Event) -> int:
