@@ -51,7 +51,8 @@ class Wanted:
 
     Attributes:
         urgent: As ``autoscaling.Start`` says.
-        waiting_since: Since when a request waits for it; ``None`` if none does.
+        waiting_since: Since when a request or a deployment waits for it; ``None`` if none does.
+        is_proof: Whether it is to prove a revision. The app goes on answering meanwhile, so its own runners make no room for it.
     """
 
     app: AppName
@@ -59,6 +60,7 @@ class Wanted:
     resources: Resources
     urgent: bool = True
     waiting_since: datetime | None = None
+    is_proof: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +70,12 @@ class Refusal:
     Attributes:
         sentence: Such as "it needs 2 GPUs; this machine has 1".
         is_impossible: Whether it would not fit even if nothing else were running.
+        is_coming: Whether there is room once those have left that are leaving or are now told to.
     """
 
     sentence: str
     is_impossible: bool = False
+    is_coming: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +198,7 @@ class _Placing:
         if is_coming or (want.urgent and self._has_waited(want, _PATIENCE)):
             self.free.take(want.resources)
             self.outlook.take(want.resources)
-        return Refusal(sentence=f"{sentence}{self._prospect(want, lacking, is_coming=is_coming)}")
+        return Refusal(sentence=f"{sentence}{self._prospect(want, lacking, is_coming=is_coming)}", is_coming=is_coming)
 
     def _prospect(self, want: Wanted, lacking: str, *, is_coming: bool) -> str:
         if is_coming:
@@ -251,9 +255,7 @@ class _Placing:
     def _idle(self, want: Wanted) -> list[Held]:
         """Runners that are not used, the longest idle first."""
         found = [
-            each
-            for each in self.situation.held
-            if each.state is RunnerState.READY and not each.busy and (each.app, each.revision) != (want.app, want.revision)
+            each for each in self.situation.held if each.state is RunnerState.READY and not each.busy and not _is_own(each, want)
         ]
         return sorted(found, key=lambda each: (each.idle_since or _LONG_AGO, each.runner))
 
@@ -326,6 +328,10 @@ class _Placing:
         for each in self.placed:
             room.take(each.resources)
         return room
+
+
+def _is_own(held: Held, want: Wanted) -> bool:
+    return held.app == want.app and (want.is_proof or held.revision == want.revision)
 
 
 _HELD: Mapping[str, Callable[[Grant], bool]] = {

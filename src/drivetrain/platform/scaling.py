@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from drivetrain.model.errors import DrivetrainError, OutsideFailed
@@ -25,7 +25,7 @@ from drivetrain.platform.gate import RunnerFiles, RunnerGate
 from drivetrain.platform.ids import Ids
 from drivetrain.platform.logs import RunnerLogs
 from drivetrain.platform.options import PlatformOptions
-from drivetrain.platform.placement import Held, Placement, Situation, Wanted, place
+from drivetrain.platform.placement import Held, Placement, Refusal, Situation, Wanted, place
 from drivetrain.platform.queue import Load, QueueStore
 from drivetrain.platform.runners import LiveRunner, Runners, RunnerState
 from drivetrain.platform.secret import SecretStore, Vault
@@ -42,6 +42,9 @@ _SHORTEST_SLEEP_SECONDS = 0.05
 
 #: For what runners have left to say when the platform stops, such as their spans.
 _LAST_GRACE = timedelta(seconds=2)
+
+#: How long a deployment waits for room that is being made: idle runners end in less, what runs in others may take longer.
+_ROOM_SECONDS = 30.0
 
 #: That a runner has become idle is no haste.
 _SOON_SECONDS = 0.25
@@ -87,7 +90,6 @@ class ColdStarts:
     count: int = 0
     failed: int = 0
     seconds: float = 0.0
-    latest: list[float] = field(default_factory=list)
 
 
 class Scaling:
@@ -106,6 +108,8 @@ class Scaling:
         self._released_at: dict[AppName, datetime] = {}
         self._held: dict[AppName, int] = {}
         self._placed_at: dict[AppName, datetime] = {}
+        #: What deployments wait for room for, and what tells each of them that a runner has left.
+        self._proofs: dict[Wanted, Signal] = {}
         self._dispatcher: Dispatcher | None = None
         self._is_stopping = False
         self._soon: asyncio.TimerHandle | None = None
@@ -156,6 +160,8 @@ class Scaling:
     async def prove(self, revision: Revision, log: Callable[[str], None]) -> LiveRunner:
         """Start a runner of a revision that does not answer yet, and wait until it is ready.
 
+        Other apps make room for it as for a request, but for what is under way.
+
         Args:
             log: Is told what it writes meanwhile.
 
@@ -164,11 +170,7 @@ class Scaling:
             SetupFailed: It did not become ready.
         """
         app = self._ports.catalog.app(revision.app)
-        placement = self._place([self._wanted(app, Start(revision=revision.id, urgent=True), None)])
-        if refusal := placement.refusals.get(0):
-            hint = "'--strategy recreate' ends the old runners first" if len(self._ports.runners) else None
-            raise NoRoom(f"a runner of '{app.name}' cannot be placed: {refusal.sentence}", hint=hint)
-        live = self._new_runner(app, revision, placement.grants[0], is_proof=True)
+        live = self._new_runner(app, revision, await self._room_for_proof(app, revision), is_proof=True)
         try:
             await self._bring_up(live, app, revision, log)
         except SetupFailed as error:
@@ -215,7 +217,7 @@ class Scaling:
         now = self._ports.clock.steady()
         decisions = {app.name: self._decide(app, loads, now) for app in self._ports.catalog.apps()}
         self._retire_strangers()
-        wanted: list[Wanted] = []
+        wanted = list(self._proofs)
         reasons: dict[AppName, str] = {}
         for name, decision in decisions.items():
             app = self._ports.catalog.find_app(name)
@@ -287,22 +289,54 @@ class Scaling:
         )
         return place(situation, wanted, self._ports.clock.steady())
 
+    async def _room_for_proof(self, app: App, revision: Revision) -> Grant:
+        """A part of the machine, once there is room.
+
+        Raises:
+            NoRoom: There is none, and none is going to be made soon.
+        """
+        clock = self._ports.clock
+        want = Wanted(app=app.name, revision=revision.id, resources=app.resources, waiting_since=clock.steady(), is_proof=True)
+        deadline = clock.monotonic() + _ROOM_SECONDS
+        freed = self._proofs[want] = Signal()
+        try:
+            while True:
+                placement = self._place([want])
+                if not placement.refusals:
+                    return placement.grants[0]
+                refusal, left = placement.refusals[0], deadline - clock.monotonic()
+                if not refusal.is_coming or left <= 0:
+                    raise self._no_room(app, refusal)
+                self._make_room(placement)
+                await freed.wait(left)
+        finally:
+            del self._proofs[want]
+
+    def _no_room(self, app: App, refusal: Refusal) -> NoRoom:
+        has_runners = any(runner.app == app.name for runner in self._ports.runners)
+        hint = "'--strategy recreate' ends the old runners first" if has_runners and not refusal.is_impossible else None
+        return NoRoom(f"a runner of '{app.name}' cannot be placed: {refusal.sentence}", hint=hint)
+
     def _start_placed(self, wanted: list[Wanted]) -> Placement:
         """Start what there is room for, and let others make room for the rest."""
         if self._is_stopping:
             return Placement()
         placement = self._place(wanted)
         for number, grant in placement.grants.items():
-            self._start_one(wanted[number], grant)
-        for runner_id in (*placement.to_stop, *placement.to_drain):
-            runner = self._ports.runners.find(runner_id)
-            if runner is not None and (runner.is_idle or runner_id in placement.to_drain):
-                self.end(runner, now=runner.is_idle, reason="another app needs its place")
+            if not wanted[number].is_proof:  # whose deployment takes the room that is left for it
+                self._start_one(wanted[number], grant)
+        self._make_room(placement)
         for number, refusal in placement.refusals.items():
             if refusal.is_impossible:
                 found = Impossible(at=self._ports.clock.steady(), sentence=refusal.sentence)
                 self._of(wanted[number].revision).impossible = found
         return placement
+
+    def _make_room(self, placement: Placement) -> None:
+        for runner_id in (*placement.to_stop, *placement.to_drain):
+            runner = self._ports.runners.find(runner_id)
+            if runner is not None and (runner.is_idle or runner_id in placement.to_drain):
+                self.end(runner, now=runner.is_idle, reason="another app needs its place")
 
     def _start_one(self, wanted: Wanted, grant: Grant) -> None:
         app = self._ports.catalog.find_app(wanted.app)
@@ -422,6 +456,8 @@ class Scaling:
         self._ports.logs.end(live.app, live.id)
         self._ports.runners.remove(live)
         self._of(live.revision).left_at = self._ports.clock.steady()
+        for freed in self._proofs.values():
+            freed.wake()
         self.wake()
 
     def _note_failure(self, live: LiveRunner) -> None:

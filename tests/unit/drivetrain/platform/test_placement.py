@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -123,6 +124,19 @@ def test_who_waits_for_a_minimum_is_told_so():
 
 def test_nobody_makes_room_for_a_buffer():
     assert place(machine(held=[holds(B, "0"), holds(C, "1")]), [want(A, urgent=False, since=999)], NOW).to_stop == ()
+
+
+def test_an_app_goes_on_answering_while_a_new_revision_of_it_is_proved():
+    proof = replace(want(A), revision=RevisionId("new"), is_proof=True)
+    assert place(machine(gpus=1, held=[holds(A, "0")]), [proof], NOW).to_stop == ()
+    assert place(machine(held=[holds(A, "0", idle=9), holds(B, "1", idle=1)]), [proof], NOW).to_stop == ("b1",)
+    assert place(machine(gpus=1, held=[holds(A, "0")]), [replace(proof, is_proof=False)], NOW).to_stop == ("a0",)
+
+
+def test_who_waits_for_room_is_told_whether_it_is_coming():
+    leaving = machine(gpus=1, held=[holds(B, "0", busy=1, state=RunnerState.DRAINING)])
+    assert place(leaving, [want(A)], NOW).refusals[0].is_coming
+    assert not place(machine(gpus=1, held=[holds(B, "0", busy=1, ready=1)]), [want(A)], NOW).refusals[0].is_coming
 
 
 def test_nobody_else_is_told_to_leave_while_enough_are_leaving():

@@ -1,15 +1,20 @@
-"""A platform that was down, or whose runners end at the wrong moment."""
+"""A platform that was down, whose runners end at the wrong moment, or that has no room."""
 
 import asyncio
 import contextlib
 import sqlite3
 from datetime import timedelta
 
+import pytest
 from platform_bench import ROOT
 
 from drivetrain.model.prediction import Started, Status
-from drivetrain.platform.app import AppName
+from drivetrain.platform.app import AppName, Resources
+from drivetrain.platform.deploy_event import Strategy
 from drivetrain.platform.fleet import Capacity
+from drivetrain.platform.platform import AppChange
+from drivetrain.platform.runners import RunnerState
+from drivetrain.platform.scaling import NoRoom
 from drivetrain.platform.submission import PredictionRequest
 
 ECHO = AppName("acme", "echo")
@@ -76,3 +81,72 @@ def test_a_runner_that_ends_before_it_is_given_a_prediction_costs_nothing(bench,
         assert (view.status, view.output, view.attempt, view.history) == (Status.SUCCEEDED, "hello", 1, ())
 
     bench(test)
+
+
+def test_idle_runners_of_other_apps_make_room_for_a_deployment(bench):
+    """Even if they are wanted back at once, as a buffer."""
+
+    async def test(it):
+        await it.deploy(resources=Resources(gpus=1), scaling={"buffer": 1})
+        idle = it.fleet.runners[0]
+        await it.deploy("acme/other", resources=Resources(gpus=1))
+        assert idle.ended.done()
+        assert [str(runner.order.app) for runner in it.fleet.runners] == ["acme/other"]
+
+    bench(test, capacity=ONE_GPU)
+
+
+def test_a_deployment_waits_for_a_runner_that_is_leaving(bench):
+    may_end = asyncio.Event()
+
+    async def test(it):
+        await it.deploy(resources=Resources(gpus=1))
+        leaving = it.fleet.runners[0]
+
+        async def stop(grace):
+            await may_end.wait()
+            leaving.end(was_asked=True, description="was stopped")
+
+        leaving.stop = stop
+        deploying = asyncio.create_task(it.deploy("acme/other", resources=Resources(gpus=1)))
+        try:
+            await until(lambda: any(runner.state is RunnerState.DRAINING for runner in it.parts.runners))
+            it.parts.scaling.wake()
+            await until(lambda: AppName("acme", "other") in it.platform.unplaced(ROOT))
+            assert not deploying.done()
+        finally:
+            may_end.set()
+        assert (await deploying).app == AppName("acme", "other")
+
+    bench(test, capacity=ONE_GPU)
+
+
+def test_a_deployment_leaves_minimums_and_what_is_busy_alone(bench):
+    async def test(it):
+        await it.deploy(resources=Resources(gpus=1), scaling={"min_runners": 1})
+        with pytest.raises(NoRoom, match="'min_runners' of acme/echo keeps idle ones from making room") as caught:
+            await it.deploy("acme/other", resources=Resources(gpus=1))
+        assert caught.value.hint is None
+        await it.platform.change_app(ROOT, ECHO, AppChange(scaling={"min_runners": 0}))
+        it.fleet.behaviour = stuck
+        await it.platform.predict(ROOT, request())
+        await until(lambda: it.parts.dispatcher.under_way == 1)
+        with pytest.raises(NoRoom, match=r"the rest is held by acme/echo$"):
+            await it.deploy("acme/other", resources=Resources(gpus=1))
+        assert it.fleet.started == 1
+
+    bench(test, capacity=ONE_GPU)
+
+
+def test_an_app_goes_on_answering_while_there_is_no_room_for_its_new_revision(bench):
+    async def test(it):
+        await it.deploy(resources=Resources(gpus=1))
+        change = {"predict.py": "# 2\n"}
+        with pytest.raises(NoRoom, match=r"the rest is held by acme/echo$") as caught:
+            await it.deploy(files=change)
+        assert "recreate" in caught.value.hint
+        assert not it.fleet.runners[0].ended.done()
+        await it.deploy(files=change, strategy=Strategy.RECREATE)
+        assert it.fleet.started == 2
+
+    bench(test, capacity=ONE_GPU)
