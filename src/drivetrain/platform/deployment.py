@@ -33,12 +33,12 @@ class Deployments:
 
     async def start(self) -> None:
         """See to what an earlier platform was cut off from."""
-        for app in self._ports.catalog.apps():
-            for revision in self._ports.catalog.revisions(app.name):
-                if revision.state in (RevisionState.BUILDING, RevisionState.PROVING):
-                    failure = "the platform was stopped while it was being deployed; deploy it again"
-                    await self._ports.catalog.put_revision(replace(revision, state=RevisionState.FAILED, failure=failure))
-        await self._ports.sources.sweep()
+        revisions = [each for app in self._ports.catalog.apps() for each in self._ports.catalog.revisions(app.name)]
+        for revision in revisions:
+            if revision.state in (RevisionState.BUILDING, RevisionState.PROVING):
+                failure = "the platform was stopped while it was being deployed; deploy it again"
+                await self._ports.catalog.put_revision(replace(revision, state=RevisionState.FAILED, failure=failure))
+        await self._ports.sources.sweep({revision.source for revision in revisions})
 
     async def stop(self) -> None:
         """Give up deployments that are under way. May be called twice."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import os
 import shutil
 import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -93,12 +95,17 @@ class Sources:
         """Delete what an app's runners kept. May be called twice."""
         await asyncio.to_thread(shutil.rmtree, self._data / app.owner / app.name, ignore_errors=True)
 
-    async def sweep(self) -> None:
-        """Delete what uploads that were cut off have left. Only while none is under way."""
+    async def sweep(self, kept: Collection[str]) -> None:
+        """Delete what uploads that were cut off or came to nothing have left. Only while none is under way.
+
+        Args:
+            kept: The digests of all that is needed.
+        """
 
         def remove() -> None:
-            for leftover in self._directory.glob(".incoming-*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            for each in self._directory.glob("*"):
+                if each.name not in kept:
+                    shutil.rmtree(each, ignore_errors=True)
 
         await asyncio.to_thread(remove)
 
@@ -125,7 +132,7 @@ class Sources:
                     if room < 0:
                         raise BadArchive(f"unpacked it is more than {_MOST_EXPANSION} times as large")
                     _extract(archive, member, root)
-        except (tarfile.TarError, EOFError, ValueError) as error:
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
             raise BadArchive(str(error)) from error
         digest = _digest(root)
         target = self.path(digest)

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from platform_bench import ROOT
 
+from drivetrain.model.errors import ProjectError
 from drivetrain.model.prediction import Started, Status
 from drivetrain.platform.app import AppName, Resources
 from drivetrain.platform.deploy_event import Strategy
@@ -150,3 +151,18 @@ def test_an_app_goes_on_answering_while_there_is_no_room_for_its_new_revision(be
         assert it.fleet.started == 2
 
     bench(test, capacity=ONE_GPU)
+
+
+def test_an_upload_that_came_to_nothing_is_gone_after_a_restart(bench, tmp_path):
+    async def first(it):
+        await it.deploy()
+        with pytest.raises(ProjectError):
+            await it.deploy(files={"cog.yaml": "predict: [\n"})
+        assert len(list((tmp_path / "sources").iterdir())) == 2
+
+    async def second(it):
+        (kept,) = (tmp_path / "sources").iterdir()
+        assert kept.name == it.platform.revisions(ROOT, ECHO)[0].source
+
+    bench(first)
+    bench(second)

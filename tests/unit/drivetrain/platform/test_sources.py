@@ -1,6 +1,7 @@
 """Uploads are unpacked by their content, and a hostile archive gets nowhere."""
 
 import asyncio
+import gzip
 import io
 import os
 import tarfile
@@ -105,10 +106,31 @@ def test_what_is_no_archive_is_refused(sources, packed):
         receive(sources, packed)
 
 
+def test_a_damaged_archive_is_refused(sources):
+    """The damage lies in the middle of a file's content, where one compressed part ends and the next begins."""
+    plain = archive(("numbers", "".join(map(str, range(100_000))).encode()), mode="w")
+    first, second = gzip.compress(plain[:300_000]), gzip.compress(plain[300_000:])
+    wrong_sum, wrong_block = first[:-8] + bytes(4) + first[-4:], second[:10] + b"\xff" + second[11:]
+    with pytest.raises(BadArchive, match="CRC"):
+        receive(sources, wrong_sum + second, chunk=100_000)
+    with pytest.raises(BadArchive, match="invalid block"):
+        receive(sources, first + wrong_block, chunk=100_000)
+
+
 def test_leftovers_of_a_crash_are_swept(sources, tmp_path):
     (tmp_path / "sources/.incoming-x").mkdir(parents=True)
-    asyncio.run(sources.sweep())
+    asyncio.run(sources.sweep(()))
     assert list((tmp_path / "sources").iterdir()) == []
+
+
+def test_what_is_not_named_is_swept(sources, tmp_path):
+    kept, left = receive(sources, archive(("a", b"1"))), receive(sources, archive(("a", b"2")))
+    asyncio.run(sources.sweep({kept.digest}))
+    assert (kept.path.is_dir(), left.path.exists()) == (True, False)
+
+
+def test_sweeping_before_the_first_upload_does_nothing(sources):
+    asyncio.run(sources.sweep(()))
 
 
 def test_an_apps_data_stays_until_it_is_removed(sources):
