@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import datetime
 
 from drivetrain.model.errors import DrivetrainError
 from drivetrain.platform.clock import Clock
@@ -31,20 +32,27 @@ class Housekeeping:
 
     async def round(self) -> None:
         """Drop what is due, then wait."""
-        try:
-            while await self._step() >= _STEP:  # noqa: ASYNC110 (nothing to wait for: a rest for the others)
-                await asyncio.sleep(_PAUSE_SECONDS)
-        except DrivetrainError as error:
-            _log.warning("what has expired cannot be dropped now: %s", error.message)
+        drops = [self._drop_data, self._drop_records, self._drop_files, self._drop_deliveries]
+        most = _STEP
+        while most >= _STEP:
+            most = 0
+            for drop in list(drops):
+                try:
+                    most = max(most, await drop(self._clock.now()))
+                except DrivetrainError as error:
+                    drops.remove(drop)  # what one of them cannot drop must not keep the others
+                    _log.warning("some of what has expired cannot be dropped now: %s", error.message)
+            await asyncio.sleep(_PAUSE_SECONDS)
         await asyncio.sleep(_ROUND_SECONDS)
 
-    async def _step(self) -> int:
-        """Drop some of each; how much of what there was most of."""
-        now, options = self._clock.now(), self._options
-        counts = [
-            await self._store.queue.remove_data(completed_before=now - options.keep_data, limit=_STEP),
-            len(await self._store.queue.forget(completed_before=now - options.keep_records, limit=_STEP)),
-            await self._files.sweep(now=now, limit=_STEP),
-        ]
-        await self._store.deliveries.forget(created_before=now - options.keep_deliveries)
-        return max(counts)
+    async def _drop_data(self, now: datetime) -> int:
+        return await self._store.queue.remove_data(completed_before=now - self._options.keep_data, limit=_STEP)
+
+    async def _drop_records(self, now: datetime) -> int:
+        return len(await self._store.queue.forget(completed_before=now - self._options.keep_records, limit=_STEP))
+
+    async def _drop_files(self, now: datetime) -> int:
+        return await self._files.sweep(now=now, limit=_STEP)
+
+    async def _drop_deliveries(self, now: datetime) -> int:
+        return await self._store.deliveries.forget(created_before=now - self._options.keep_deliveries, limit=_STEP)
