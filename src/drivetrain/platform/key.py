@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,11 +70,6 @@ def new_key(random_text: Callable[[int], str]) -> str:
 def looks_like_key(text: str) -> bool:
     """Whether a text may be a key; to say something more helpful than "wrong key"."""
     return _KEY.fullmatch(text) is not None
-
-
-def same_text(one: str, other: str) -> bool:
-    """Whether two texts are the same, in a time that does not tell how much of them is."""
-    return hmac.compare_digest(one.encode(), other.encode())
 
 
 @dataclass(frozen=True, kw_only=True)
