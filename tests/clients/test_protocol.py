@@ -314,6 +314,19 @@ class TestModels:
         assert response.status_code in (400, 422)
         assert sentence in response.json()["detail"]
 
+    def test_changes_at_once_are_all_kept(self, platform):
+        body = {"owner": "acme", "name": "changed", "visibility": "private", "hardware": "cpu"}
+        platform.http.post("/v1/models", json=body).raise_for_status()
+        changes = {
+            name: f"https://example.com/{name}" for name in ("github_url", "paper_url", "license_url", "description", "readme")
+        }
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(lambda change: platform.http.patch("/v1/models/acme/changed", json=dict([change])), changes.items()))
+        model = get(platform, "/models/acme/changed").json()
+        assert get(platform, "/models/acme/changed/readme").text == changes.pop("readme")
+        assert {name: model[name] for name in changes} == changes
+        platform.http.delete("/v1/models/acme/changed").raise_for_status()
+
     def test_a_model_is_made_for_oneself_alone(self, platform, stranger):
         body = {"owner": "acme", "name": "theirs", "visibility": "private", "hardware": "cpu"}
         response = platform.http.post("/v1/models", json=body, headers={"Authorization": f"Bearer {stranger}"})

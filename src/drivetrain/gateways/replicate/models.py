@@ -23,7 +23,6 @@ from drivetrain.gateways.replicate.table import Entry
 from drivetrain.model.errors import BadRequest
 from drivetrain.platform.access import Caller, Forbidden, NotFound
 from drivetrain.platform.app import Access, App, AppName, Revision, RevisionId, RevisionState
-from drivetrain.platform.platform import AppChange
 
 _LARGEST_QUERY = 64 * 1024
 
@@ -118,9 +117,13 @@ class Models:
         body = await read_body(request, ModelPatch)
         app = self._site.model(request, caller)
         given = {key: value for key, value in msgspec.to_builtins(body).items() if value is not None}
-        own = {**labels_of(app.labels), **{key: value for key, value in given.items() if key in _KEPT}}
-        change = AppChange(description=given.get("description"), labels={**app.labels, LABEL: own})
-        return Json(await self.render(request, caller, await self._site.platform.change_app(caller, app.name, change)))
+        kept = {key: value for key, value in given.items() if key in _KEPT}
+
+        def changed(app: App) -> App:
+            labels = {**app.labels, LABEL: {**labels_of(app.labels), **kept}}
+            return replace(app, description=given.get("description", app.description), labels=labels)
+
+        return Json(await self.render(request, caller, await self._site.platform.change_app(caller, app.name, changed)))
 
     async def delete(self, request: Request, caller: Caller) -> Response:
         """``DELETE /models/{owner}/{name}``: only what nothing would be lost with."""
