@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from typing import Any, Dict, List, Sequence
 
+from drivetrain_worker import capture
 from drivetrain_worker.protocol import Frame
 from drivetrain_worker.session import Run
 
@@ -65,4 +65,4 @@ class Batch:
 
 def tell_of_retry(error: BaseException) -> None:
     """Say in the predictions' logs that each will be run alone: which one the batch failed for cannot be known otherwise."""
-    print("The batch failed (%s: %s); running its predictions one by one." % (type(error).__name__, error), file=sys.stderr)
+    capture.write_error("The batch failed (%s: %s); running its predictions one by one.\n" % (type(error).__name__, error))

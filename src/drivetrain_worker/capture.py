@@ -14,7 +14,7 @@ import io
 import os
 import sys
 from contextvars import ContextVar
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
 from drivetrain_worker.protocol import MARK_STDERR, MARK_STDOUT
 
@@ -100,6 +100,17 @@ def attribute(sink: LogSink) -> None:
         if isinstance(stream, io.TextIOWrapper) and isinstance(stream.buffer, _Pipe):
             stream.reconfigure(write_through=True)
             stream.buffer.sink = sink
+
+
+def write_error(text: str) -> None:
+    """Write to ``sys.stderr``; if the author's code has replaced it by what cannot be written to, to the worker's own."""
+    streams: Tuple[Any, ...] = (sys.stderr, sys.__stderr__)
+    for stream in streams:
+        try:
+            stream.write(text)
+        except (AttributeError, OSError, ValueError):
+            continue  # replaced by None or closed, as for flush
+        return
 
 
 def flush() -> None:

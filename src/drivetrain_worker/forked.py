@@ -8,7 +8,6 @@ ends.
 from __future__ import annotations
 
 import os
-import sys
 from typing import Optional
 
 from drivetrain_worker import capture
@@ -53,9 +52,9 @@ def _exit_status(error: Optional[BaseException]) -> int:
     if error is None:
         return 0
     if not isinstance(error, SystemExit):
-        print(traceback_of(error), end="", file=sys.stderr)
+        capture.write_error(traceback_of(error))
         return 1
     if error.code is None or isinstance(error.code, int):
         return error.code or 0
-    print(error.code, file=sys.stderr)
+    capture.write_error("%s\n" % (error.code,))
     return 1

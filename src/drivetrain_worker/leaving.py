@@ -64,7 +64,7 @@ def _close(loop: Any) -> None:
             loop.run_until_complete(asyncio.wait(tasks, timeout=_PATIENCE_SECONDS))
         loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), _PATIENCE_SECONDS))
     except Exception as error:  # noqa: BLE001 (the author's clean-up failed; the worker ends all the same)
-        print("the model's tasks did not end well: %s: %s" % (type(error).__name__, error), file=sys.stderr)
+        capture.write_error("the model's tasks did not end well: %s: %s\n" % (type(error).__name__, error))
     loop.close()
 
 

@@ -185,7 +185,7 @@ class _Worker:
 
     def _broken(self, stage: str, error: BaseException) -> None:
         failure = describe_exception(error)
-        print(failure["traceback"], end="", file=sys.stderr)
+        capture.write_error(failure["traceback"])
         capture.flush()
         self._channel.send({"type": "broken", "stage": stage, "failure": failure})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Callable, Dict, Optional, Sequence
 
 from cog._scope import Scope  # the authors' module; on sys.path once the worker has been prepared
@@ -67,7 +66,7 @@ class Run:
         """The frame that completes a prediction whose code raised; the traceback also goes into its log."""
         end_copy(error)
         failure = describe_exception(error)
-        print(failure["traceback"], end="", file=sys.stderr)
+        capture.write_error(failure["traceback"])
         return {"type": "completed", "id": self.id, "status": "failed", "failure": failure}
 
     def complete(self, frame: Frame) -> None:

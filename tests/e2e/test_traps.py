@@ -849,6 +849,25 @@ def test_what_one_prediction_does_to_its_streams_does_not_fail_the_next(project,
         assert [server.predict()["output"] for _ in range(2)] == ["ok", "ok"]
 
 
+@pytest.mark.parametrize("definition", ["def", "async def"])
+def test_an_error_is_told_though_the_code_has_closed_what_it_put_in_the_place_of_stderr(project, definition):
+    made = project(
+        f"""
+        import io, sys
+
+        class Predictor:
+            {definition} predict(self) -> str:
+                sys.stderr = io.StringIO()
+                sys.stderr.close()
+                raise ValueError("no luck")
+        """
+    )
+    with made.serve() as server:
+        bodies = [server.predict() for _ in range(2)]
+    assert [body["error"] for body in bodies] == ["no luck", "no luck"]
+    assert all(body["logs"].endswith("ValueError: no luck\n") for body in bodies)
+
+
 # Life cycle
 
 
