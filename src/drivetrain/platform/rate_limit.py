@@ -27,7 +27,8 @@ class SlidingLimit:
         Returns:
             0 if it may; else in how many seconds one more may.
         """
-        while self._moments and self._moments[0] <= now - WINDOW_SECONDS:
+        # Reckoned as the wait below, or rounding makes that 0 for what may not happen yet.
+        while self._moments and self._moments[0] + WINDOW_SECONDS <= now:
             self._moments.popleft()
         if len(self._moments) < self.most:
             self._moments.append(now)

@@ -1,6 +1,6 @@
 """A sliding minute."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from drivetrain.platform.rate_limit import WINDOW_SECONDS, SlidingLimit
@@ -25,6 +25,7 @@ def test_none_may():
 
 
 @given(st.integers(1, 5), st.lists(st.floats(0, 40), max_size=50))
+@example(1, [1.2071280629634806, 20.0, 40.0, 0.0])  # exactly a minute after the first, but for rounding
 def test_never_more_than_allowed_in_any_minute(most, steps):
     limit, now, taken = SlidingLimit(most), 0.0, []
     for step in steps:
