@@ -102,15 +102,15 @@ class _Worker:
         try:
             with self._doorbell:
                 entry_point = self._inherit(frame) if self._inheritance is not None else self._import(frame)
-        except _Stopped:
+            if entry_point is None:
+                assert self._inheritance is not None
+                self._inheritance.start_afresh(self._channel, frame)
+            capture.flush()
+            self._channel.send({"type": "loaded", "signature": entry_point.description, "batches": entry_point.batches})
+        except (_Stopped, ServerGone):
             raise
         except BaseException as error:  # noqa: BLE001 (reported; the server decides what follows)
             return self._broken("load", error)
-        if entry_point is None:
-            assert self._inheritance is not None
-            self._inheritance.start_afresh(self._channel, frame)
-        capture.flush()
-        self._channel.send({"type": "loaded", "signature": entry_point.description, "batches": entry_point.batches})
         return entry_point
 
     def _import(self, frame: Frame) -> Any:

@@ -176,6 +176,34 @@ def test_a_large_body_is_taken_as_it_is(project):
         assert answer.status_code == 400
 
 
+@pytest.mark.parametrize("prefix", ["", "async "], ids=["sync", "async"])
+def test_inputs_are_as_deep_as_workers_can_read(project, prefix):
+    source = f"""
+        class Predictor:
+            {prefix}def predict(self, x) -> int:
+                levels = 0
+                while x:
+                    (x,) = x
+                    levels += 1
+                return levels
+    """
+    with project(source).serve() as server:
+        answers = [
+            server.client.post("/predictions", content='{"input": {"x": %s}}' % ("[" * n + "]" * n)) for n in (501, 700, 500)
+        ]
+    assert [answer.status_code for answer in answers] == [422, 422, 200]
+    assert answers[2].json()["output"] == 499
+
+
+def test_a_signature_that_has_no_json_form_is_told_as_a_failure(project):
+    source = "from typing import Literal\n\ndef predict(x: Literal[b'x']) -> int:\n    return 1\n"
+    with project(source, config="predict: predict.py:predict\n").serve(ready=False) as server:
+        server.wait_for_health("SETUP_FAILED")
+        setup = server.health()["setup"]
+    assert "not JSON serializable" in setup["error"]
+    assert "drivetrain_worker" not in setup["logs"]
+
+
 def test_sigterm_can_be_left_to_the_platform(gated):
     with gated.serve("--await-explicit-shutdown", "true") as server:
         server.process.terminate()
