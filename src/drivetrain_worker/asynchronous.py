@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, Coroutine, Dict, List, Set
+from typing import Any, Coroutine, Dict, List, Optional, Set
 
 from cog._scope import enter, leave  # the authors' module; on sys.path once the worker has been prepared
 
@@ -42,7 +42,7 @@ class AsynchronousSession:
         self._model = model
         self._loop = loop
         self._end_watch = EndWatch(channel, abandon)
-        self._tasks: Dict[str, "asyncio.Task[None]"] = {}
+        self._tasks: Dict[str, Optional["asyncio.Task[None]"]] = {}
         self._to_cancel: Set[str] = set()
         self._health_tasks: Set[Any] = set()
         self._is_to_stop = False
@@ -84,9 +84,11 @@ class AsynchronousSession:
     def _begin(self, work: Coroutine[Any, Any, None], ids: List[str]) -> None:
         if not self._tasks:
             self._end_watch.begin()
-        task = self._loop.create_task(work)
+        self._tasks.update(dict.fromkeys(ids))
+        task = self._loop.create_task(work)  # with the author's task factory it may be complete already
         for each in ids:
-            self._tasks[each] = task
+            if each in self._tasks:
+                self._tasks[each] = task
 
     def _complete(self, run: Run, completed: Frame) -> None:
         self._to_cancel.discard(run.id)

@@ -5,6 +5,9 @@ import os
 
 import pytest
 
+from drivetrain.environments.installed import installed_interpreters
+from drivetrain.settings import read_settings
+
 GATED = """
     import os
     from cog import BasePredictor
@@ -193,6 +196,32 @@ def test_inputs_are_as_deep_as_workers_can_read(project, prefix):
         ]
     assert [answer.status_code for answer in answers] == [422, 422, 200]
     assert answers[2].json()["output"] == 499
+
+
+@pytest.fixture
+def eager_python(tmp_path):
+    """A Python whose event loops can begin a task at once, as the only one on PATH."""
+    found = next((one for one in installed_interpreters(read_settings(os.environ)) if one.version >= (3, 12)), None)
+    if found is None:
+        pytest.skip("there is no Python 3.12 or later on this machine")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(found.path)
+    return tmp_path / "bin" / "python"
+
+
+def test_a_prediction_may_have_ended_before_its_task_is_made(project, eager_python):
+    source = """
+        import asyncio
+
+        class Predictor:
+            async def setup(self):
+                asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+            async def predict(self, n: int) -> int:
+                return n + 1
+    """
+    with project(source, python=eager_python).serve() as server:
+        assert [server.predict(n=n)["output"] for n in (1, 2)] == [2, 3]
 
 
 def test_a_signature_that_has_no_json_form_is_told_as_a_failure(project):
