@@ -71,6 +71,23 @@ def test_a_batch_that_raises_is_run_one_by_one_and_says_so(project, source):
     assert all("one by one" in body["logs"] for body in bodies)
 
 
+def test_what_is_written_between_batches_is_the_servers(project):
+    source = (
+        METHOD
+        + """
+        def setup(self):
+            import threading
+            threading.Thread(target=lambda: print("between batches", open("gate").read()), daemon=True).start()
+"""
+    )
+    made = project(source, config=CONFIG)
+    os.mkfifo(made.root / "gate")
+    with made.serve() as server:
+        predict_all(server, [{"text": letter} for letter in "abcd"])
+        (made.root / "gate").write_text("")
+        server.wait_for("between batches")
+
+
 def test_one_alone_waits_no_longer_than_it_must(project):
     config = CONFIG.replace("2000", "1")
     with project(METHOD, config=config).serve() as server:

@@ -246,7 +246,7 @@ class Worker:
 
     def log_received(self, log: Log) -> None:
         """Implements ``ProcessListener``."""
-        if len(self._runs) == 1 or self._are_together:  # what a batch writes is about all of it
+        if self._runs and (len(self._runs) == 1 or self._are_together):  # what a batch writes is about all of it
             for run in self._runs.values():
                 run.deliver(log)
         else:
