@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, Coroutine, Dict, List, Optional, Set
+from typing import Any, Callable, Coroutine, Dict, List, Optional, Set
 
 from cog._scope import enter, leave  # the authors' module; on sys.path once the worker has been prepared
 
@@ -17,7 +17,7 @@ from drivetrain_worker.doorbell import EndWatch
 from drivetrain_worker.leaving import abandon
 from drivetrain_worker.loading import Model
 from drivetrain_worker.protocol import Frame
-from drivetrain_worker.session import Run, report_health, shared_scope
+from drivetrain_worker.session import Run, check_health, report_health, shared_scope
 
 
 class ContextExecutor(ThreadPoolExecutor):
@@ -74,9 +74,7 @@ class AsynchronousSession:
                 self._to_cancel.add(frame["id"])
                 self._loop.call_soon(task.cancel)  # not before its first step, which would be its last: nothing would be reported
         elif kind == "check_health":
-            task = self._loop.create_task(self._check_health())
-            self._health_tasks.add(task)
-            task.add_done_callback(self._health_tasks.discard)
+            self._check_health()
         elif kind == "stop":
             self._is_to_stop = True
             self._stop_when_idle()
@@ -159,16 +157,25 @@ class AsynchronousSession:
                     run.yielded(item)
             return run.ended()
 
-    async def _check_health(self) -> None:
+    def _check_health(self) -> None:
         healthcheck = self._model.healthcheck
-        if healthcheck is not None and inspect.iscoroutinefunction(healthcheck):
-            try:
-                result: Any = await healthcheck()
-            except Exception as error:  # noqa: BLE001 (reported as unhealthy)
-                result = error
-            report_health(self._channel, lambda: _value_or_raise(result))
+        if healthcheck is None or not inspect.iscoroutinefunction(healthcheck):
+            check_health(self._channel, healthcheck, self._wait_for)
             return
-        await self._loop.run_in_executor(None, report_health, self._channel, healthcheck or (lambda: True))
+        task = self._loop.create_task(self._await_health(healthcheck))
+        self._health_tasks.add(task)
+        task.add_done_callback(self._health_tasks.discard)
+
+    async def _await_health(self, healthcheck: Callable[[], Any]) -> None:
+        try:
+            result: Any = await healthcheck()
+        except BaseException as error:  # noqa: BLE001 (reported as unhealthy)
+            result = error
+        report_health(self._channel, lambda: _value_or_raise(result))
+
+    def _wait_for(self, awaitable: Any) -> Any:
+        """In another thread: what comes of something to await in the loop."""
+        return asyncio.run_coroutine_threadsafe(_awaited(awaitable), self._loop).result()
 
 
 async def _report_items(run: Run, items: Any) -> None:
@@ -182,7 +189,7 @@ async def _report_items(run: Run, items: Any) -> None:
 
 
 def _value_or_raise(result: Any) -> Any:
-    if isinstance(result, Exception):
+    if isinstance(result, BaseException):
         raise result
     return result
 

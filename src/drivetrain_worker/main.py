@@ -92,7 +92,7 @@ class _Worker:
         model = self._set_up(entry_point)
         if model is None:
             return
-        self._channel.send({"type": "ready"})
+        self._channel.send({"type": "ready", "checks_health": model.healthcheck is not None})
         if self._recorder is not None:
             self._channel.send({"type": "imported", "origin": self._origin, **self._recorder.report()})
         self._session(model, order["concurrency"]).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Callable, Dict, Optional, Sequence
 
 from cog._scope import Scope  # the authors' module; on sys.path once the worker has been prepared
@@ -96,12 +97,31 @@ def shared_scope(runs: Sequence[Run]) -> Any:
     return runs[0].scope if len(runs) == 1 else Scope({}, record, runs[0].id)
 
 
+def check_health(channel: Channel, healthcheck: Optional[Callable[[], Any]], wait_for: Callable[[Any], Any]) -> None:
+    """Run the author's health check, and report, in a thread of its own.
+
+    A check that hangs must not take from predictions the thread they run in, nor one that they may have to wait for.
+
+    Args:
+        channel: The way to the server.
+        healthcheck: The check, if there is still one.
+        wait_for: Called in that thread with what the check returns, if it is to be awaited; what comes of it.
+    """
+    import threading
+
+    def check() -> Any:
+        result = healthcheck() if healthcheck is not None else None
+        return wait_for(result) if inspect.isawaitable(result) else result
+
+    threading.Thread(target=report_health, args=(channel, check), daemon=True).start()
+
+
 def report_health(channel: Channel, check: Callable[[], Any]) -> None:
     """Run the author's health check and report what it says: ``False`` or an exception is unhealthy, all else is healthy."""
     try:
         healthy = check() is not False
         message = None if healthy else "the model's healthcheck returned False"
-    except Exception as error:  # noqa: BLE001 (whatever an author's check raises says: unhealthy)
+    except BaseException as error:  # noqa: BLE001 (whatever an author's check raises says: unhealthy)
         healthy, message = False, "the model's healthcheck raised %s: %s" % (type(error).__name__, error)
     try:
         channel.send({"type": "health", "healthy": healthy, "message": message})

@@ -17,7 +17,7 @@ from drivetrain_worker.doorbell import Doorbell
 from drivetrain_worker.leaving import abandon
 from drivetrain_worker.loading import Model
 from drivetrain_worker.protocol import Frame
-from drivetrain_worker.session import Run, report_health, shared_scope
+from drivetrain_worker.session import Run, check_health, shared_scope
 
 
 class SynchronousSession:
@@ -137,11 +137,7 @@ class SynchronousSession:
         return True
 
     def _check_health(self) -> None:
-        # In a thread: a check that hangs must not take the main thread from predictions, nor wait for one to end.
-        import threading
-
-        healthcheck = self._model.healthcheck
-        threading.Thread(target=report_health, args=(self._channel, lambda: _finished(healthcheck)), daemon=True).start()
+        check_health(self._channel, self._model.healthcheck, _run)
 
 
 def _closing(items: Any) -> Iterator[Any]:
@@ -154,13 +150,10 @@ def _closing(items: Any) -> Iterator[Any]:
             close()
 
 
-def _finished(healthcheck: Optional[Callable[[], Any]]) -> Any:
-    result = healthcheck() if healthcheck is not None else True
-    if inspect.isawaitable(result):
-        import asyncio
+def _run(awaitable: Any) -> Any:
+    import asyncio
 
-        return asyncio.run(_awaited(result))
-    return result
+    return asyncio.run(_awaited(awaitable))
 
 
 async def _awaited(value: Any) -> Any:

@@ -124,6 +124,7 @@ def test_code_that_swallows_its_cancelation_does_not_keep_its_slot(project):
         ("return None", "READY", None),
         ("return False", "UNHEALTHY", "returned False"),
         ("raise RuntimeError('no GPU')", "UNHEALTHY", "no GPU"),
+        ("raise SystemExit('no GPU')", "UNHEALTHY", "SystemExit: no GPU"),
     ],
 )
 @pytest.mark.parametrize("prefix", ["", "async "], ids=["sync", "async"])
@@ -143,6 +144,56 @@ def test_the_health_check_is_asked_also_while_a_prediction_runs(gated):
         assert server.health()["status"] == "UNHEALTHY"
         gated.gates[0].write_text("")
         server.wait_until(run_id, lambda body: body["status"] == "succeeded")
+
+
+@pytest.mark.parametrize("prefix", ["", "async "], ids=["sync", "async"])
+def test_a_model_without_a_health_check_is_busy_while_nothing_can_interrupt_its_code(project, prefix):
+    source = f"""
+        import signal
+
+        class Predictor:
+            {prefix}def predict(self, gate: str) -> int:
+                signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGIO}})  # no handler runs, as inside of native code
+                print("begun", flush=True)
+                open(gate).read()
+                return 1
+    """
+    made = project(source)
+    os.mkfifo(made.root / "gate")
+    with made.serve() as server:
+        run_id = begin(server, "gate")
+        server.wait_until(run_id, lambda body: body["logs"])
+        status = server.health()["status"]
+        (made.root / "gate").write_text("")
+        server.wait_until(run_id, lambda body: body["status"] == "succeeded")
+    assert status == "BUSY"
+
+
+def test_a_health_check_needs_none_of_the_threads_that_predictions_wait_for(project):
+    source = """
+        import asyncio, threading
+
+        class Predictor:
+            def healthcheck(self):
+                return False
+
+            async def predict(self, gate: str) -> int:
+                opened = threading.Event()
+                threading.Thread(target=lambda: (open(gate).read(), opened.set())).start()
+                waiting = [asyncio.get_running_loop().run_in_executor(None, opened.wait) for _ in range(100)]
+                print("begun", flush=True)
+                await asyncio.gather(*waiting)
+                return 1
+    """
+    made = project(source)
+    os.mkfifo(made.root / "gate")
+    with made.serve() as server:
+        run_id = begin(server, "gate")
+        server.wait_until(run_id, lambda body: body["logs"])
+        health = server.health()
+        (made.root / "gate").write_text("")
+        server.wait_until(run_id, lambda body: body["status"] == "succeeded")
+    assert health["user_healthcheck_error"] == "the model's healthcheck returned False"
 
 
 def test_probes_say_alive_and_ready(gated):

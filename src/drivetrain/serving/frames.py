@@ -57,7 +57,9 @@ class Loaded(msgspec.Struct, tag="loaded", frozen=True):
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
-    """Set-up has succeeded."""
+    """Set-up has succeeded. ``checks_health``: the model has a health check of its own."""
+
+    checks_health: bool = False
 
 
 class Imported(msgspec.Struct, tag="imported", frozen=True):

@@ -135,6 +135,7 @@ class Worker:
         self._was_killed = False
         self._are_together = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._checks_health = False
         self._health: asyncio.Future[HealthReport] | None = None
         self._loop = asyncio.get_running_loop()
         self._process = WorkerProcess(launched, self, self._loop)
@@ -210,7 +211,9 @@ class Worker:
         self._process.kill()
 
     async def check_health(self) -> HealthReport:
-        """Run the author's health check; calls made meanwhile share one answer."""
+        """Run the author's health check; calls made meanwhile share one answer. A model without one is healthy."""
+        if not self._checks_health:
+            return HealthReport(healthy=True)
         if self._health is None:
             self._health = self._loop.create_future()
             self._process.send(CheckHealth())
@@ -234,6 +237,7 @@ class Worker:
             case Ready():
                 self.phase = Phase.READY
                 self.was_ready = True
+                self._checks_health = frame.checks_health
                 self._owner.worker_ready(self)
             case Broken():
                 self._owner.worker_broken(self, frame.stage, frame.failure)
