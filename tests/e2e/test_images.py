@@ -24,6 +24,20 @@ class Predictor(BasePredictor):
         return text * times
 """
 
+#: A package of the project's own.
+LIBRARY = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "of-our-own"
+version = "1.0"
+
+[tool.setuptools]
+py-modules = ["of_our_own"]
+"""
+
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory):
@@ -164,6 +178,23 @@ def test_packages_are_fetched_for_the_platform_of_the_image(model):
         libraries = [name for name in content(model, layer).getnames() if name.endswith(".so") and "cpython" in name]
         assert libraries
         assert all(machine in name for name in libraries)
+
+
+def test_a_package_that_is_editable_here_is_in_the_image_as_it_is_now(model):
+    model.write("lib/pyproject.toml", LIBRARY)
+    model.write("requirements.txt", "-e lib\n")
+    model.write("cog.yaml", (model.root / "cog.yaml").read_text().replace("base:", "python_requirements: requirements.txt, base:"))
+    for word in ("first", "second"):
+        model.write("lib/of_our_own.py", f"WORD = '{word}'\n")
+        build(model, "-t", "editable", "--no-precompile")
+        image = inspect(model, "editable")
+        assert "of-our-own==1.0" in image["packages"]
+        assert any(package.startswith("structlog==") for package in image["packages"])
+        (layer,) = [one for one in image["layers"] if one["made_by"].startswith("packages: ")]
+        packages = content(model, layer)
+        module = packages.extractfile("opt/model/lib/python3.11/site-packages/of_our_own.py")
+        assert module.read().decode() == f"WORD = '{word}'\n"
+        assert not [name for name in packages.getnames() if "__editable__" in name]
 
 
 def test_weights_are_in_layers_of_their_own_below_the_code(model):

@@ -433,6 +433,22 @@ def test_packages_of_the_system_and_commands_are_built_in_and_secrets_are_not(mo
 
 
 @pytest.mark.parametrize("engine", ["buildah", "podman"])
+def test_a_package_that_is_editable_here_is_copied_into_the_image(model, engine):
+    model.write(
+        "lib/setup.py", 'from setuptools import setup\n\nsetup(name="of-our-own", version="1.0", py_modules=["of_our_own"])\n'
+    )
+    model.write("requirements.txt", "-e lib\n")
+    model.write("cog.yaml", (model.root / "cog.yaml").read_text().replace("base:", "python_requirements: requirements.txt, base:"))
+    command = ("python", "-c", "import of_our_own, structlog; print(of_our_own.__file__, of_our_own.WORD)")
+    for word in ("first", "second"):
+        model.write("lib/of_our_own.py", f"WORD = '{word}'\n")
+        run(model, "build", "-t", "editable", "--engine", engine, "--no-precompile")
+        shown = run(model, "exec", "--engine", "unpack", "--image", "editable", *command).stdout
+        assert shown == f"/opt/model/lib/python3.11/site-packages/of_our_own.py {word}\n"
+    assert sorted(path.name for path in (model.root / "lib").iterdir()) == ["of_our_own.py", "setup.py"]
+
+
+@pytest.mark.parametrize("engine", ["buildah", "podman"])
 def test_a_command_of_the_build_runs_once_and_one_image_is_kept_for_that(model, engine):
     config = (model.root / "cog.yaml").read_text()
     model.write("cog.yaml", config.replace("build: {", 'build: {run: ["date +%s%N > /etc/made"], '))

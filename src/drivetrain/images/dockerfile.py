@@ -22,6 +22,8 @@ SERVER_FILES, MODEL_FILES, CERTIFICATES, WEIGHTS, PROJECT = "server", "model", "
 
 #: Where the build's own files are while a command of the build runs; nothing of it stays in the image.
 _MOUNTED = "/mnt/drivetrain"
+#: A copy of the project, for packages that are built in it.
+_COPY = "/tmp/drivetrain-project"  # noqa: S108 (in the image, where nobody else is)
 #: Id of the secret that holds variables for uv: addresses of indexes, which may hold credentials.
 INDEX_SECRET = "drivetrain-indexes"  # noqa: S105 (a name)
 
@@ -111,18 +113,20 @@ def _model_steps(plan: Plan, rendering: Rendering) -> list[str]:
     seeds = " ".join(map(shlex.quote, SEEDS))
     companions = " ".join(COMPANIONS)
     together = f"{install}{flags} --constraints /tmp/pins {companions}"
+    refers = refers_to_files(spec.requirements)
     one_by_one = f"for name in {companions}; do {install}{flags} --constraints /tmp/pins $name || true; done"
     return [
         *([f": {rendering.model_key}"] if rendering.model_key else []),
         *([f"export UV_PYTHON_INSTALL_DIR={layout.PYTHON}"] if plan.brings_python else []),
         f"uv={_MOUNTED}/{TOOLS}/uv",
         f"$uv venv --quiet --no-project --system-site-packages {_python_flags(plan)} --python {python} {layout.MODEL}",
-        *([f"cd {_MOUNTED}/{PROJECT}"] if refers_to_files(spec.requirements) else []),
+        # Building a package writes beside its source.
+        *([f"cp -r {_MOUNTED}/{PROJECT} {_COPY}", f"cd {_COPY}"] if refers else []),
         f"{install}{flags}{backend} --requirements {_MOUNTED}/{MODEL_PACKAGES}/{REQUIREMENTS} {seeds}",
         # What came along with Cog is added where it changes nothing of what the project asked for.
         f"$uv pip freeze --python {layout.MODEL}/bin/python --exclude-editable >/tmp/pins",
         f"{{ {together} || {one_by_one}; }}",
-        "rm /tmp/pins",
+        f"rm -r /tmp/pins{f' {_COPY}' if refers else ''}",
     ]
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from drivetrain.environments.environment import Progress
-from drivetrain.environments.requirements import lines_for_uv, local_content
+from drivetrain.environments.requirements import local_content
 from drivetrain.environments.uv import uv_binary
 from drivetrain.images import dockerfile, layout
 from drivetrain.images.archive import Entry, Kind, file
@@ -38,7 +38,7 @@ from drivetrain.images.interpreter import server_version
 from drivetrain.images.labels import FREEZE, frozen
 from drivetrain.images.layer_maker import DirectOptions
 from drivetrain.images.package import Package
-from drivetrain.images.packages import staging
+from drivetrain.images.packages import lines_for_image, staging
 from drivetrain.images.plan import Plan, container_settings, container_variables
 from drivetrain.images.reference import parse_reference
 from drivetrain.images.server_packages import constraints, requirements, server_files
@@ -331,7 +331,7 @@ def lay_out(
     spec = plan.project.environment
     for name in (dockerfile.MODEL_PACKAGES, dockerfile.SERVER_PACKAGES):
         (context / name).mkdir()
-    _write_lines(context / dockerfile.MODEL_PACKAGES / dockerfile.REQUIREMENTS, lines_for_uv(spec.requirements))
+    _write_lines(context / dockerfile.MODEL_PACKAGES / dockerfile.REQUIREMENTS, lines_for_image(spec.requirements))
     _write_lines(context / dockerfile.SERVER_PACKAGES / dockerfile.REQUIREMENTS, requirements())
     _write_lines(context / dockerfile.SERVER_PACKAGES / dockerfile.CONSTRAINTS, constraints())
     if certificates is not None:

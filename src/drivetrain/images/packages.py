@@ -53,6 +53,9 @@ _SELDOM_IMPORTED = (
     r"/tests?/|^\./(?:pip|setuptools|wheel)/|^\./drivetrain/(?:dashboard|fleets|gateways|images|platform|stores|bootstrap\.py)"
 )
 
+#: A path, an address, or a variable that holds one of them.
+_SURELY_PATH = re.compile(r"[./$]|\w+:")
+
 #: Ends the shell's part of a program whose interpreter's path is too long for a first line.
 _AFTER_LONG_PATH = b"' '''\n"
 
@@ -105,6 +108,9 @@ class Staging:
             variables: For uv.
             copies: Whether files are to be changed afterwards, so that they must not be links to uv's cache.
         """
+        lines = lines_for_image(requirements)
+        # A directory that stands in a file is built anew only when its pyproject.toml has changed.
+        paths = [line for line in lines if line.startswith((".", "/")) and " --" not in line]
         return run_uv(
             [
                 *("pip", "install", "--target", str(self.directory)),
@@ -115,12 +121,13 @@ class Staging:
                 *flags_for_uv(requirements),
                 *flags,
                 *("--requirements", "-"),
+                *paths,
             ],
             self._settings,
             self._progress,
             directory=root,
             variables=variables,
-            lines=lines_for_uv(requirements),
+            lines=[line for line in lines if line not in paths],
         )
 
     def _builder(self) -> Path:
@@ -298,6 +305,18 @@ def staging(directory: Path, target: Target, settings: Settings, progress: Progr
         yield Staging(place, target, settings, progress)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def lines_for_image(requirements: Iterable[str]) -> tuple[str, ...]:
+    """The lines that uv reads. What is editable here is copied as it is now: the image has nothing that it could lead to."""
+    return tuple(_copied(line) for line in lines_for_uv(requirements))
+
+
+def _copied(line: str) -> str:
+    option, _, path = line.partition(" ")
+    if option != "-e":
+        return line
+    return path if _SURELY_PATH.match(path) else f"./{path}"  # else it would be the name of a package
 
 
 #: What costs much and changes seldom gets layers of its own, the dearest first.

@@ -50,6 +50,13 @@ def test_an_edit_of_the_project_leaves_the_packages_cached_unless_they_are_in_it
     assert "source=project" in render(requirements=("./wheels/a.whl",))
 
 
+def test_packages_of_the_project_are_built_in_a_copy_that_is_gone_afterwards():
+    text = render(requirements=("-e ./lib",))
+    assert text.index("cp -r /mnt/drivetrain/project /tmp/drivetrain-project") < text.index("cd /tmp/drivetrain-project")
+    assert "rm -r /tmp/pins /tmp/drivetrain-project\n" in text
+    assert "/tmp/drivetrain-project" not in render(requirements=("numpy",))
+
+
 def test_other_requirements_make_another_instruction():
     assert render(Rendering(python="3.11", model_key="1")) != render(Rendering(python="3.11", model_key="2"))
 
