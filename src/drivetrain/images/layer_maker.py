@@ -20,7 +20,7 @@ from drivetrain.images.package import Package
 from drivetrain.images.store import ImageStore
 
 #: To be raised when layers of before must not be used any more.
-FORMAT = 2
+FORMAT = 3
 
 
 class DirectOptions(msgspec.Struct, frozen=True, kw_only=True):

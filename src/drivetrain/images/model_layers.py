@@ -84,7 +84,7 @@ class ModelLayers:
                 _strip(stage.directory)
             with stage.compiling(layout.MODEL, wanted=self._maker.options.precompiles) as compiling:
                 distributions = stage.distributions(layout.MODEL)
-                layers = [*self._frame(), *package_layers(distributions, "model", self._maker)]
+                layers = [*self._frame(), *package_layers(distributions, "model", self._python.version, self._maker)]
                 layers += bytecode_layers(compiling, "bytecode of the packages", self._maker)
         return World(layers=layers, packages=tuple(one.package for one in distributions))
 
@@ -106,11 +106,12 @@ class ModelLayers:
         installed = {one.normal_name: one.version for one in stage.packages()}
         missing = missing_companions(installed)
         pins = [f"{name}=={version}" for name, version in installed.items()]
-        together = stage.install((*sources(spec.requirements), *missing, *pins), root=spec.root, variables=variables)
+        more = (*sources(spec.requirements), *pins)
+        together = stage.install((*more, *missing), root=spec.root, variables=variables, copies=copies)
         if together is not None and not (together.is_conflict or together.is_build):
             raise together.explain("cannot bring packages into the image")
         for one in missing if together is not None else ():
-            stage.install((*sources(spec.requirements), one, *pins), root=spec.root, variables=variables)
+            stage.install((*more, one), root=spec.root, variables=variables, copies=copies)
 
     def _frame(self) -> Sequence[Layer]:
         """What the packages stand in: both environments without packages, and the interpreters that the base has not."""

@@ -9,12 +9,20 @@ from drivetrain.images.layer_maker import LayerMaker, few, key_of
 from drivetrain.images.packages import Compiling, Distribution, grouped
 
 
-def package_layers(distributions: Iterable[Distribution], world: str, maker: LayerMaker) -> list[Layer]:
-    """A layer for each group; one of the same packages, whatever project they were for, is the same and made once."""
+def package_layers(distributions: Iterable[Distribution], world: str, python: str, maker: LayerMaker) -> list[Layer]:
+    """A layer for each group; one of the same packages, whatever project they were for, is the same and made once.
+
+    Args:
+        distributions: The packages.
+        world: ``model`` or ``server``.
+        python: ``MAJOR.MINOR`` of the world: its directories are named after it, which no package's record tells.
+        maker: Makes and remembers layers.
+    """
     layers = []
+    asked = [world, python, maker.options.compression.value, maker.options.strips]
     for name, members in grouped(distributions):
         entries = [entry for one in members for entry in one.entries]
-        key = key_of([world, maker.options.compression.value], (one.record for one in members))
+        key = key_of(asked, (one.record for one in members))
         title = f"{'the server: ' if world == 'server' else ''}{name}: {few([str(one.package) for one in members])}"
         layers.append(maker.made_before(key) or maker.remember(key, maker.write(entries, title)))
     return layers

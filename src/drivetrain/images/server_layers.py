@@ -61,7 +61,7 @@ class ServerLayers:
             stage.check_wheels()
             with stage.compiling(layout.SERVER, wanted=self._maker.options.precompiles) as compiling:
                 distributions = stage.distributions(layout.SERVER)
-                layers = package_layers(distributions, "server", self._maker)
+                layers = package_layers(distributions, "server", self._target.python, self._maker)
                 layers += bytecode_layers(compiling, "bytecode of the server's packages", self._maker)
         return World(layers=layers, packages=tuple(one.package for one in distributions))
 

@@ -6,9 +6,13 @@ import sys
 
 import pytest
 
+from drivetrain.images.archive import Compression
 from drivetrain.images.descriptor import platform_of
+from drivetrain.images.layer_maker import DirectOptions, LayerMaker
 from drivetrain.images.package import Package
-from drivetrain.images.packages import Staging, grouped
+from drivetrain.images.package_layers import package_layers
+from drivetrain.images.packages import Staging, grouped, lines_for_image
+from drivetrain.images.store import ImageStore
 from drivetrain.images.target import Target
 from drivetrain.model.errors import ProjectError
 from drivetrain.settings import read_settings
@@ -95,6 +99,48 @@ def test_groups_are_parted_by_what_they_cost(stage):
         install(stage, name, {f"{name}.py": "1"})
     groups = [(name, [str(one.package) for one in members]) for name, members in grouped(stage.distributions("/opt/model"))]
     assert groups == [("CUDA's libraries", ["nvidia-cublas-cu12==1.0"]), ("frameworks", ["torch==1.0"]), ("packages", ["six==1.0"])]
+
+
+def packed(directory, python, content="1", **options):
+    """The layer of a package whose record is always the same."""
+    target = Target(platform=PLATFORM, python=python)
+    stage = Staging(directory / python / content, target, read_settings({"HOME": str(directory)}), Untold())
+    install(stage, "nvidia-cudnn-cu12", {"nvidia/cudnn.so": "1"})
+    (stage.directory / "nvidia" / "cudnn.so").write_text(content)
+    maker = LayerMaker(ImageStore(directory / "store"), DirectOptions(compression=Compression.NONE, **options))
+    (layer,) = package_layers(stage.distributions("/opt/model"), "model", python, maker)
+    return maker.store.path(layer.descriptor.digest).read_bytes()
+
+
+def test_the_same_package_for_another_python_is_another_layer(tmp_path):
+    assert b"opt/model/lib/python3.11/site-packages/nvidia/cudnn.so" in packed(tmp_path, "3.11")
+    other = packed(tmp_path, "3.12")
+    assert b"opt/model/lib/python3.12/site-packages/nvidia/cudnn.so" in other
+    assert b"python3.11" not in other
+
+
+def test_the_same_package_with_and_without_its_symbols_is_two_layers(tmp_path):
+    whole = packed(tmp_path, "3.11", "symbols")
+    stripped = packed(tmp_path, "3.11", "none", strips=True)
+    assert whole != stripped
+    assert packed(tmp_path, "3.11", "symbols") == whole
+
+
+@pytest.mark.parametrize(
+    ("line", "copied"),
+    [
+        ("-e ./lib", "./lib"),
+        ("-e lib[extra]", "./lib[extra]"),
+        ("-e ../lib", "../lib"),
+        ("-e /lib", "/lib"),
+        ("-e file:///lib", "file:///lib"),
+        ("-e ${LIBRARIES}/lib", "${LIBRARIES}/lib"),
+        ("-c lib.txt", "-c lib.txt"),
+        ("lib", "lib"),
+    ],
+)
+def test_what_is_editable_here_is_copied_into_the_image(line, copied):
+    assert lines_for_image([line, "--pre"]) == (copied,)
 
 
 @pytest.mark.parametrize(
