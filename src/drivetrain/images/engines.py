@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Engine:
         return [self.program, *arguments]
 
     def call(self, *arguments: str, progress: Progress | None = None, text: str | None = None) -> str:
-        """Run it to its end; what it printed.
+        """Run it to its end; what it printed to standard output, without the warnings that engines write beside it.
 
         Args:
             arguments: After the program's name.
@@ -142,17 +143,25 @@ def run_program(
         OutsideFailed: It failed; holds the last lines it wrote.
     """
     last: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
-    printed: list[str] = []
-    with _started(command, environ, directory) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(text or "")
-        for line in process.stdout:
+
+    def told(lines: Iterable[str]) -> list[str]:
+        printed = []
+        for line in lines:
             printed.append(line)
             last.append(line.rstrip("\n"))
             if progress is not None:
                 progress.detail(line.rstrip("\n"))
+        return printed
+
+    with ThreadPoolExecutor(1, thread_name_prefix="stderr") as pool, _started(command, environ, directory) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = pool.submit(told, process.stderr)
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(text or "")
+        printed = told(process.stdout)
+        errors.result()
     if process.returncode == 0:
         return "".join(printed)
     raise OutsideFailed(
@@ -171,7 +180,7 @@ def _started(command: Sequence[str], environ: Mapping[str, str], directory: Path
             env=dict(environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
             errors="replace",

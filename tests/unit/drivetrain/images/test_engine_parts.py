@@ -68,3 +68,30 @@ def test_the_last_lines_of_a_program_that_fails_are_kept():
         run_program([shutil.which("sh"), "-c", "seq 100; exit 3"], {"PATH": "/usr/bin:/bin"}, what="sh", directory=Path("/"))
     assert caught.value.detail.splitlines()[-1] == "100"
     assert len(caught.value.detail.splitlines()) == 25
+
+
+class Told:
+    """Progress that keeps what it is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def detail(self, line):
+        self.lines.append(line)
+
+
+def test_warnings_of_an_engine_are_no_part_of_its_answer(tmp_path):
+    program = tmp_path / "podman"
+    program.write_text("#!/bin/sh\necho 'level=warning msg=\"no systemd\"' >&2\necho true\n")
+    program.chmod(0o755)
+    told = Told()
+    engine = Engine(name="podman", program=str(program), environ={"PATH": "/usr/bin:/bin"})
+    assert engine.call("inspect", progress=told) == "true\n"
+    assert set(told.lines) == {'level=warning msg="no systemd"', "true"}
+
+
+def test_much_on_both_streams_is_read_from_both():
+    script = "seq 100000 >&2; seq 100000; echo why >&2; exit 3"
+    with pytest.raises(OutsideFailed) as caught:
+        run_program([shutil.which("sh"), "-c", script], {"PATH": "/usr/bin:/bin"}, what="sh")
+    assert "why" in caught.value.detail.splitlines()
