@@ -85,6 +85,9 @@ def _tar(entries: Iterable[Entry]) -> Iterator[bytes]:
         if entry.kind is Kind.LINK:
             info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, entry.target
             yield _header(info)
+        elif entry.kind is Kind.DIRECTORY:
+            info.type, info.mode = tarfile.DIRTYPE, 0o755
+            yield _header(info)
         elif entry.source is not None:
             info.mode = 0o755 if entry.executable else 0o644
             yield from _file(info, entry.source)

@@ -15,7 +15,7 @@ import msgspec
 
 from drivetrain.dialects.cog.doctor.ignore_file import IgnoreFile
 from drivetrain.images import layout
-from drivetrain.images.archive import Entry, entry_of
+from drivetrain.images.archive import Entry, directory, entry_of
 from drivetrain.model.errors import ProjectError
 from drivetrain.model.finding import Finding, Severity
 from drivetrain.model.project import Project
@@ -144,22 +144,31 @@ class _Walk:
             if entry.name != config:
                 yield entry
 
-    def _below(self, directory: Path, prefix: str) -> Iterator[Entry]:
+    def _below(self, place: Path, prefix: str) -> Iterator[Entry]:
         try:
-            found = sorted(os.scandir(directory), key=lambda item: item.name)
+            found = sorted(os.scandir(place), key=lambda item: item.name)
         except OSError as error:
-            raise ProjectError(f"'{directory}' cannot be read: {error.strerror}") from error
+            raise ProjectError(f"'{place}' cannot be read: {error.strerror}") from error
         for item in found:
             name = f"{prefix}{item.name}"
             is_directory = item.is_dir(follow_symlinks=False)
             if item.name in _DROPPED or self._is_left_out(item, name, is_directory=is_directory):
                 continue
             if is_directory:
-                # A pattern with "!" may ask for something in an ignored directory.
-                if not self._ignored.ignores(name) or self._asks_back:
-                    yield from self._below(Path(item.path), f"{name}/")
+                yield from self._directory(Path(item.path), name)
             elif not self._ignored.ignores(name):
                 yield from self._file(Path(item.path), name)
+
+    def _directory(self, path: Path, name: str) -> Iterator[Entry]:
+        is_ignored = self._ignored.ignores(name)
+        if is_ignored and not self._asks_back:  # a pattern with "!" may ask for something in an ignored directory
+            return
+        is_empty = True
+        for entry in self._below(path, f"{name}/"):
+            is_empty = False
+            yield entry
+        if is_empty and not is_ignored:  # the model may want to write there
+            yield directory(layout.inner(f"{layout.SOURCE}/{name}"), owner=self._owner)
 
     def _file(self, path: Path, name: str) -> Iterator[Entry]:
         entry = entry_of(path, layout.inner(f"{layout.SOURCE}/{name}"), owner=self._owner)

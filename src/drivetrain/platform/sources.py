@@ -39,7 +39,7 @@ class Source:
     """An uploaded project.
 
     Attributes:
-        digest: SHA-256 over the names, modes and contents of its files, in hexadecimal, however they were packed.
+        digest: SHA-256 over its files (names, modes, contents) and empty directories, in hexadecimal, however they were packed.
         path: Where it is unpacked. Read only by agreement.
     """
 
@@ -194,6 +194,8 @@ def _digest(root: Path) -> str:
         elif path.is_file():
             kind = "program" if path.stat().st_mode & stat.S_IXUSR else "file"
             digest.update(f"{kind} {name}\0{_file_digest(path)}\0".encode("utf-8", "surrogateescape"))
+        elif not any(path.iterdir()):
+            digest.update(f"directory {name}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

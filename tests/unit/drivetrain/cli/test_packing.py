@@ -51,6 +51,13 @@ def test_names_contents_and_what_may_be_run_are_kept(project):
         assert {member.mtime for member in archive} == {0}
 
 
+def test_a_directory_without_files_is_sent_too(project):
+    (project / "outputs").mkdir()
+    with opened(project) as archive:
+        assert archive.getnames() == ["cog.yaml", "outputs", "predict.py"]
+        assert (archive.getmember("outputs").isdir(), archive.getmember("outputs").mode) == (True, 0o755)
+
+
 def test_what_is_ignored_and_what_is_secret_stays_here(project):
     (project / ".dockerignore").write_text("data\n*.tmp\n!keep.tmp\n")
     (project / "data").mkdir()

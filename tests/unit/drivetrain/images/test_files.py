@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from drivetrain.images.archive import Kind
 from drivetrain.images.files import LONE_BYTES, WEIGHT_BYTES, project_files
 from drivetrain.model.errors import ProjectError
 from drivetrain.model.project import EnvironmentSpec, Project
@@ -41,6 +42,22 @@ def test_all_files_go_in_but_what_python_and_we_left(root):
     assert code(root) == ["src/cog.yaml", "src/predict.py", "src/sub/a.txt"]
 
 
+def test_a_directory_of_which_nothing_goes_in_is_there_all_the_same(root):
+    (root / "outputs" / "deep").mkdir(parents=True)
+    (root / "__pycache__").mkdir()
+    write(root, "cache/old.png")
+    write(root, "data/x.txt")
+    write(root, ".dockerignore", "cache/*\ndata\n")
+    found = {entry.name: entry.owner for entry in look(root, owner=7).code if entry.kind is Kind.DIRECTORY}
+    assert found == {"src/cache": 7, "src/outputs/deep": 7}
+
+
+def test_an_ignored_directory_that_is_empty_stays_out(root):
+    (root / "data").mkdir()
+    write(root, ".dockerignore", "data\n!other\n")
+    assert "src/data" not in code(root)
+
+
 def test_a_config_of_another_name_is_the_config_in_the_image(root):
     write(root, "other.yaml", "other")
     files = look(root, config="other.yaml").code
@@ -75,7 +92,7 @@ def test_the_largest_weights_have_layers_of_their_own(root):
 def test_what_looks_like_a_secret_stays_out_and_is_named(root, name):
     write(root, name, KEY)
     files = look(root)
-    assert [entry.name for entry in files.code] == ["src/cog.yaml"]
+    assert [entry.name for entry in files.code if entry.kind is Kind.FILE] == ["src/cog.yaml"]
     (finding,) = files.left_out
     assert f"'{name.split('/')[0] if name.startswith('.') else name}'" in finding.problem
 

@@ -62,6 +62,17 @@ def test_other_content_is_another_source(sources):
     assert receive(sources, archive(("a", b"1"))) != receive(sources, archive(("a", b"2")))
 
 
+def test_an_empty_directory_is_content(sources):
+    empty = tarfile.TarInfo("outputs")
+    empty.type = tarfile.DIRTYPE
+    source = receive(sources, archive(("a", b"1"), empty))
+    assert (source.path / "outputs").is_dir()
+    assert source != receive(sources, archive(("a", b"1")))
+    above = tarfile.TarInfo("deep")
+    above.type = tarfile.DIRTYPE
+    assert receive(sources, archive(above, ("deep/a", b"1"))) == receive(sources, archive(("deep/a", b"1")))
+
+
 def test_links_inside_are_kept(sources):
     source = receive(sources, archive(("model/a", b"1"), link("latest", "model")))
     assert (source.path / "latest/a").read_bytes() == b"1"
