@@ -245,3 +245,11 @@ def faulty(registry_server):
     """The real registry behind the proxy."""
     with FaultyRegistry(registry_server.host) as registry:
         yield registry
+
+
+@pytest.fixture
+def stranger(registry_server):
+    """Another registry, that wants a token of a service of its own."""
+    with FaultyRegistry(registry_server.host) as registry:
+        registry.password = "of its own users"
+        yield registry

@@ -230,7 +230,7 @@ class Registry:
         base = self._found_base()
         authenticator = self._authenticated()
         url = joined(base, send.path)
-        is_ours = urlsplit(url)[:2] == urlsplit(base)[:2]
+        is_ours = _is_same_host(url, base)
         header = authenticator.header(send.scope) if is_ours else None
         for last in (False, False, True):
             response = self._connections.send(send.request(url, header))
@@ -240,7 +240,8 @@ class Registry:
                 if is_passing(response.status):
                     raise Passing(f"it answered {response.status}", response.headers)
                 new = None
-                if response.status == HTTPStatus.UNAUTHORIZED and is_ours and not last:
+                # Where the registry has led us to another host, that one is told nothing of the user.
+                if response.status == HTTPStatus.UNAUTHORIZED and is_ours and _is_same_host(response.url, base) and not last:
                     new = authenticator.answer(response, send.scope, header)
             except BaseException:
                 response.close()
@@ -309,6 +310,10 @@ class _Sending(msgspec.Struct, frozen=True):
             body=_once(content) if isinstance(content, bytes) else content,
             patience_seconds=_LONG_PATIENCE_SECONDS if self.method == "PUT" else _PATIENCE_SECONDS,
         )
+
+
+def _is_same_host(url: str, other: str) -> bool:
+    return urlsplit(url)[:2] == urlsplit(other)[:2]
 
 
 def _once(content: bytes) -> Body:
