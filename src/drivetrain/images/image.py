@@ -74,6 +74,11 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         """Digests of the layers before compression."""
         return tuple((self.config.get("rootfs") or {}).get("diff_ids") or ())
 
+    @property
+    def steps(self) -> Sequence[str]:
+        """What it was made by, as its history says."""
+        return tuple(str(step.get("created_by") or "") for step in self.config.get("history") or ())
+
     def with_layers(self, layers: Sequence[Layer], *, created: str) -> Image:
         """With more layers on top."""
         history = [*(self.config.get("history") or ()), *({"created": created, "created_by": one.made_by} for one in layers)]

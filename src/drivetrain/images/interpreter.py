@@ -29,6 +29,8 @@ SERVER_VERSION = "3.12"
 #: Where interpreters are looked for, the best first: where ``PATH`` leads in nearly every image.
 _PLACES = ("usr/local/bin", "opt/conda/bin", "opt/venv/bin", "usr/bin", "bin")
 _PROGRAM = re.compile(r"(?:\./)?((?:[\w.-]+/)*bin)/python(3\.[0-9]+)")
+#: In the history of images that stand on Alpine, whose C library is musl.
+_ALPINE = re.compile(r"alpine|\bapk\b")
 _MUSL = re.compile(r"(?:\./)?(?:usr/)?lib/ld-musl-[\w.]+")
 
 
@@ -53,9 +55,9 @@ class BasePython(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def told_by(base: Image, name: str) -> BasePython | None:
-    """The interpreter, if the image's variables say which it is."""
+    """The interpreter, if the image's variables say which it is; they do not say which C library it has."""
     version = base.variables.get("PYTHON_VERSION", "")
-    if re.fullmatch(r"3\.[0-9]+(?:\.[0-9a-z]+)?", version) is None or "alpine" in name:
+    if re.fullmatch(r"3\.[0-9]+(?:\.[0-9a-z]+)?", version) is None or _ALPINE.search(" ".join((name, *base.steps))):
         return None
     minor = ".".join(version.split(".")[:2])
     if "/usr/local/bin" not in base.variables.get("PATH", "").split(":"):

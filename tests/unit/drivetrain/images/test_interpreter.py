@@ -33,6 +33,17 @@ def test_others_are_looked_into(variables, name):
     assert told_by(base(**variables), name) is None
 
 
+@pytest.mark.parametrize(
+    "step", ["RUN /bin/sh -c apk add --no-cache tzdata # buildkit", "ADD alpine-minirootfs-3.22.1-x86_64.tar.gz / # buildkit"]
+)
+def test_what_stands_on_alpine_is_looked_into_whatever_its_name(step):
+    image = base(PATH="/usr/local/bin", PYTHON_VERSION="3.12.4")
+    history = [{"created_by": 'CMD ["python3"]'}, {"empty_layer": True}]
+    assert told_by(Image(config={**image.config, "history": history}), "registry.example/ml-base:3") is not None
+    history.insert(0, {"created_by": step})
+    assert told_by(Image(config={**image.config, "history": history}), "registry.example/ml-base:3") is None
+
+
 def layer(store, *names):
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
