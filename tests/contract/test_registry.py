@@ -423,6 +423,26 @@ def test_a_token_service_that_refuses_the_user_is_told_of(machine, faulty):
         here.pull(name_in(faulty.host), AMD64)
 
 
+def test_whom_the_registry_leads_to_is_told_nothing_of_the_user(machine, faulty, stranger):
+    here, reference = machine(), name_in(faulty.host)
+    here.credentials.keep(faulty.host, Credentials(username="alice", password="wonderland"))
+    place = f"http://{stranger.host}/v2/{reference.repository}/manifests/v1"
+    faulty.fault("GET", "/manifests/", status=307, headers={"Location": place})
+    with pytest.raises(AccessDenied):
+        here.pull(reference, AMD64)
+    assert stranger.count("GET", "/manifests/") == 1
+    assert stranger.token_requests == []
+
+
+def test_pulling_removes_what_nobody_uses_any_more(machine, registry_server):
+    here, there, reference = machine("a"), machine("b"), name_in(registry_server.host)
+    here.push(build(here, b"one"), reference)
+    old = there.store.path(there.store.put(b"of a tag that has moved on"))
+    os.utime(old, (0, 0))
+    there.pull(reference, AMD64)
+    assert not old.exists()
+
+
 def test_a_manifest_of_docker_s_form_is_read_as_ours(machine, registry_server):
     manifest = build(machine(), b"one")
     text = (

@@ -215,6 +215,26 @@ def in_a_run(pid):
     return False
 
 
+def test_the_layers_of_a_run_stay_while_it_lasts_and_go_when_nobody_wants_them(greeter, cache):
+    unpacked = cache / "images" / "unpacked"
+
+    def tidied_by_another():
+        """Let all that is unpacked be old; the directories that a run of another image leaves."""
+        for path in (*(unpacked / "layers").glob("*.json"), unpacked / "swept"):
+            os.utime(path, (0, 0))
+        run(greeter, "exec", "--engine", "unpack", "--image", "of-another", "true")
+        return {path.name for path in (unpacked / "layers").iterdir() if path.is_dir()}
+
+    run(greeter, "build", "-t", "of-another", "--user", "4321")
+    command = ("exec", "--engine", "unpack", "--image", "greeter", "sh", "-c", "echo there; read line; head -1 /src/cog.yaml")
+    with start(greeter, *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "there\n"
+        while_it_runs = tidied_by_another()
+        assert process.communicate("\n", timeout=60)[0].startswith("build:")
+    afterwards = tidied_by_another()
+    assert afterwards < while_it_runs
+
+
 def processes(text):
     """Numbers of processes that have a text in their command lines."""
     found = []

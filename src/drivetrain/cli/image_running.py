@@ -138,6 +138,7 @@ def _unpacked(
     reference = parse_reference(text)
     moves = transfers(settings)
     layers = UnpackedLayers(moves.store.directory / "unpacked", moves.store)
+    layers.tidy()
     with progress_on(terminal) as progress:
         manifest = _manifest(moves, reference, flags) or _pulled(moves, reference, flags, settings, progress)
         image = moves.store.image(manifest)

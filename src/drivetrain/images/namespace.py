@@ -128,6 +128,7 @@ def keep(order: dict[str, Any]) -> int:
         if os.getppid() != order["starter"]:  # it was quicker
             return KEEPER_FAILED
     sweep(runs)
+    _hold(f"{order['directory']}/layers", order["layers"])
     with own_directory(runs) as directory:
         alive, keeps_alive = os.pipe()
         child = os.fork()
@@ -247,6 +248,13 @@ def own_directory(runs: str) -> Iterator[str]:
             remove_tree(directory)
             os.unlink(f"{directory}.lock")
         os.close(lock)
+
+
+def _hold(directory: str, layers: Sequence[str]) -> None:
+    """Keep layers from being removed as unused for as long as this process lives."""
+    for layer in layers:
+        note = os.open(f"{directory}/{layer}.json", os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(note, fcntl.LOCK_SH)
 
 
 def sweep(runs: str) -> None:

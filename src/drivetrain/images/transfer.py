@@ -123,6 +123,7 @@ class Transfers(msgspec.Struct, frozen=True, kw_only=True):
             ImageNotFound: There is none, or none for the platform.
             OutsideFailed: The registry goes on to fail; what has arrived stays for a later attempt.
         """
+        self.store.tidy()
         with self.registry(reference) as registry:
             manifest = self.fetch_manifest(reference, registry, platform)
             images = [manifest]

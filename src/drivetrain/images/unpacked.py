@@ -3,6 +3,9 @@
 A layer is unpacked beside, and put in place by one renaming when it is whole; so a process that is killed leaves nothing that
 anybody would take for a layer. Two that want the same one wait for each other. A layer's name is made of its own digest and of
 those below it, since what it does not say of its directories it has from there.
+
+The note beside a layer is renewed whenever the layer is asked for, and locked by those that run it. What nobody has asked for in
+weeks and nobody runs is removed.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import fcntl
 import json
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -24,6 +28,7 @@ from drivetrain.images.image import Image
 from drivetrain.images.layer_tree import Removals, real_entry, unpack_layer
 from drivetrain.images.namespace import remove_tree
 from drivetrain.images.store import ImageStore
+from drivetrain.images.sweep import UNUSED_SECONDS
 from drivetrain.model.errors import OutsideFailed
 
 #: So much of the disk no layer takes.
@@ -31,6 +36,7 @@ _SPARE_BYTES = 256 * 1024 * 1024
 #: The kernel reads a page with the names of all layers.
 _NAME_LETTERS = 32
 _LARGEST_TEXT = 1024 * 1024
+_DAY_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,8 @@ class UnpackedLayers:
     store: ImageStore
 
     def has(self, image: Image) -> bool:
-        """Whether all of an image is unpacked."""
-        return all((self.directory / "layers" / name).is_dir() for name in _names(image.diff_ids))
+        """Whether all of an image is unpacked. Who asks is about to use it, so it stays for some more weeks."""
+        return all(map(is_digest, image.diff_ids)) and all(self._is_here(name) for name in _names(image.diff_ids))
 
     def unpack(self, image: Image, told: Callable[[Descriptor], None]) -> UnpackedImage:
         """Unpack what is not unpacked yet of an image whose layers are in the store.
@@ -104,21 +110,56 @@ class UnpackedLayers:
         if len(image.layers) != len(image.diff_ids) or not all(map(is_digest, image.diff_ids)):
             raise Damaged("the image's config and its manifest have not the same layers", hint="build or push the image again")
         names: list[str] = []
-        try:
+        with self._explained():
             self._prepare()
             for layer, diff_id, name in zip(image.layers, image.diff_ids, _names(image.diff_ids), strict=True):
                 self._ensure(layer, diff_id, name, names, told)
                 names.append(name)
-        except OSError as error:
-            raise OutsideFailed(f"cannot write to '{self.directory}': {error.strerror or error}") from error
         return UnpackedImage(self.directory, tuple(names))
+
+    def tidy(self) -> None:
+        """Remove, once a day, the layers that nobody runs and nobody has asked for in weeks."""
+        mark = self.directory / "swept"
+        now = time.time()
+        with contextlib.suppress(OSError):
+            if now - mark.stat().st_mtime < _DAY_SECONDS:
+                return
+        if not self.directory.is_dir():
+            return
+        with self._explained():
+            mark.touch()
+        for note in (self.directory / "layers").glob("*.json"):
+            with contextlib.suppress(OSError):  # somebody runs it, or another process is tidying too
+                if now - note.stat().st_mtime > UNUSED_SECONDS:
+                    self._remove_unused(note, now)
+
+    def _is_here(self, name: str) -> bool:
+        place = self.directory / "layers" / name
+        try:
+            with place.with_suffix(".json").open("rb") as note:
+                fcntl.flock(note, fcntl.LOCK_SH)  # who has it alone is removing the layer
+                os.utime(note.fileno())
+                return place.is_dir()
+        except FileNotFoundError:
+            return False
+
+    def _remove_unused(self, note: Path, now: float) -> None:
+        place = note.with_suffix("")
+        with self._alone(place.name) as directory, note.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if now - os.fstat(file.fileno()).st_mtime <= UNUSED_SECONDS:  # it was asked for meanwhile
+                return
+            directory.mkdir(mode=0o700)
+            if place.is_dir():
+                place.rename(directory / "tree")  # from now on it is not there
+            note.unlink()
 
     def _ensure(self, layer: Descriptor, diff_id: str, name: str, below: Sequence[str], told: Callable[[Descriptor], None]) -> None:
         place = self.directory / "layers" / name
-        if place.is_dir():
+        if self._is_here(name):
             return
         with self._alone(name) as directory:
-            if place.is_dir():  # another process has been here meanwhile
+            if self._is_here(name):  # another process has been here meanwhile
                 return
             told(layer)
             directory.mkdir(mode=0o700)
@@ -153,6 +194,13 @@ class UnpackedLayers:
             with contextlib.suppress(OSError), lock.open("w") as file:  # of one who was killed, and never tried again
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(directory)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutsideFailed(f"cannot write to '{self.directory}': {error.strerror or error}") from error
 
 
 def _names(diff_ids: Sequence[str]) -> Iterator[str]:

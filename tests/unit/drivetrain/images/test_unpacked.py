@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import sys
 import tarfile
+import time
 
 import pytest
 
@@ -161,3 +162,61 @@ def test_a_layer_notes_what_it_takes_away(store, unpacked):
     notes = json.loads((unpacked.directory / "layers" / f"{image.layers[1]}.json").read_text())
     assert notes["gone"] == ["a"]
     assert image.is_marked == notes["is_marked"]
+
+
+# What is used no more
+
+
+MONTHS_AGO = time.time() - 60 * 24 * 3600
+
+
+def age(unpacked, *marks):
+    """Let all layers have been asked for months ago; when it was last looked for that, too."""
+    for path in (*(unpacked.directory / "layers").glob("*.json"), *marks):
+        os.utime(path, (MONTHS_AGO, MONTHS_AGO))
+
+
+def test_layers_that_nobody_has_asked_for_in_weeks_are_removed(store, unpacked):
+    base, one, other = layer_of(store, base="1"), layer_of(store, code="1"), layer_of(store, code="2")
+    for top in (one, other):
+        unpack(unpacked, image_of(base, top))
+    age(unpacked)
+    image, _ = unpack(unpacked, image_of(base, one))
+    unpacked.tidy()
+    assert sorted(os.listdir(unpacked.directory / "layers")) == sorted(
+        name for layer in image.layers for name in (layer, f"{layer}.json")
+    )
+    assert not unpacked.has(image_of(base, other))
+    assert unpack(unpacked, image_of(base, other))[1] == [other.descriptor]
+
+
+def test_what_is_asked_for_stays_for_some_more_weeks(store, unpacked):
+    image = image_of(layer_of(store, a="1"))
+    unpack(unpacked, image)
+    age(unpacked)
+    assert unpacked.has(image)
+    unpacked.tidy()
+    assert unpacked.has(image)
+
+
+def test_what_runs_stays_however_long(store, unpacked):
+    image, _ = unpack(unpacked, image_of(layer_of(store, a="1")))
+    age(unpacked)
+    with (unpacked.directory / "layers" / f"{image.layers[0]}.json").open() as note:
+        fcntl.flock(note, fcntl.LOCK_SH)
+        unpacked.tidy()
+        assert image.read("a") == "1"
+    age(unpacked, unpacked.directory / "swept")
+    unpacked.tidy()
+    assert os.listdir(unpacked.directory / "layers") == []
+
+
+def test_it_is_looked_for_once_a_day(store, unpacked):
+    unpacked.tidy()
+    assert not unpacked.directory.exists()
+    image = image_of(layer_of(store, a="1"))
+    unpack(unpacked, image)
+    unpacked.tidy()
+    age(unpacked)
+    unpacked.tidy()
+    assert unpacked.has(image)
