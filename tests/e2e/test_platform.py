@@ -91,6 +91,9 @@ def test_a_call_prints_json_and_takes_it(running, echo):
     printed = json.loads(done.stdout)
     assert (printed["status"], printed["output"]) == ("succeeded", "a a a")
     assert running.json("predictions", "get", printed["id"])["input"] == {"text": "a", "times": 3}
+    done = running.cli("call", echo, "--json", '{"text": "b"}', "-o", "answer.json")
+    assert done.stdout == ""
+    assert json.loads((running.directory / "answer.json").read_text())["output"] == "b"
 
 
 def test_inputs_that_do_not_fit_are_misuse_and_nothing_is_run(running, echo):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drivetrain.cli.outputs import FileNames, Printer, has_files, summarise, write_json, write_result
+from drivetrain.cli.outputs import FileNames, Printer, deliver_summary, has_files, write_result
 from drivetrain.cli.platform_client import PlatformClient, PlatformFailed, ServerSentEvent
 from drivetrain.cli.prediction import Inputs
 from drivetrain.cli.table import read_time
@@ -185,7 +185,7 @@ class _Follower:
             created_at=read_time(self._accepted["created_at"]),
             streams=self._accepted["streams"],
         )
-        self._names = FileNames(self._wish.target)
+        self._names = FileNames(self._wish.target, has_summary=self._wish.as_json)
         self._printer = Printer(self._terminal, self._names, concatenates=self._concatenates, streams=self._accepted["streams"])
 
     def interrupt(self) -> None:
@@ -295,7 +295,7 @@ class _Follower:
     def _deliver(self) -> None:
         prediction, target = self._prediction, self._wish.target
         if self._wish.as_json:
-            write_json({"id": prediction.id, **summarise(prediction, self._names)}, indent=True)
+            deliver_summary(prediction, self._names, self._terminal, indent=True, known_as={"id": prediction.id})
         elif target is None or has_files(prediction):
             if target is not None:
                 self._printer.print_all(prediction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +172,22 @@ def _whole_output(prediction: Prediction, names: FileNames) -> Any:
     return values[-1] if values else None
 
 
-def deliver_summary(prediction: Prediction, names: FileNames, terminal: Terminal, *, indent: bool) -> None:
+def deliver_summary(
+    prediction: Prediction, names: FileNames, terminal: Terminal, *, indent: bool, known_as: Mapping[str, Any] | None = None
+) -> None:
     """Give the user the object that ``--json`` asks for, in the file that he named for it or else on stdout.
+
+    Args:
+        prediction: Has ended.
+        names: Where its files go.
+        terminal: Where to tell of it.
+        indent: Whether stdout is for people.
+        known_as: Members to begin with.
 
     Raises:
         OutsideFailed: A file cannot be written.
     """
-    summary = summarise(prediction, names)
+    summary = {**(known_as or {}), **summarise(prediction, names)}
     if names.summary_path is None:
         write_json(summary, indent=indent)
         return
