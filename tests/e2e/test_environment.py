@@ -137,6 +137,29 @@ def test_without_a_network(made, tmp_path):
     assert "'127.0.0.1:9' cannot be reached (Connection refused)" in told(done)
 
 
+WHEEL = """
+    import os
+    import zipfile
+
+    def build_wheel(directory, *_):
+        with zipfile.ZipFile(os.path.join(directory, "lib-1-py3-none-any.whl"), "w") as wheel:
+            wheel.write("lib.py")
+            wheel.writestr("lib-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: lib\\nVersion: 1\\n")
+            wheel.writestr("lib-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+            wheel.writestr("lib-1.dist-info/RECORD", "")
+        return "lib-1-py3-none-any.whl"
+"""
+
+
+@pytest.mark.parametrize("line", ["./lib", "lib @ ./lib"])
+def test_a_package_of_the_project_is_built_anew_when_its_code_changes(made, line):
+    project = made(line, source="import lib\nclass Predictor:\n    def predict(self) -> str:\n        return lib.VALUE\n")
+    local_package(project, "lib", WHEEL)
+    for value in ("one", "two"):
+        project.write("lib/lib.py", f"VALUE = '{value}'\n")
+        assert project.run(env="venv").stdout == f"{value}\n"
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     directory = tmp_path / "disk"

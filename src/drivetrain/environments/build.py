@@ -8,7 +8,7 @@ from pathlib import Path
 from drivetrain.environments.companions import SEEDS, installed_versions, missing_companions
 from drivetrain.environments.environment import Progress
 from drivetrain.environments.interpreter import find_interpreter
-from drivetrain.environments.requirements import flags_for_uv, lines_for_uv, sources, unset_variables
+from drivetrain.environments.requirements import flags_for_uv, lines_for_uv, sources, split_paths, unset_variables
 from drivetrain.environments.torch import backend_for, named_build
 from drivetrain.environments.uv import run_uv
 from drivetrain.environments.uv_failure import UvFailure
@@ -110,6 +110,7 @@ class _Builder:
         return failure
 
     def _install(self, requirements: Sequence[str], flags: Sequence[str], retries: int | None = None) -> UvFailure | None:
+        lines, paths = split_paths(lines_for_uv(requirements))
         return run_uv(
             [
                 *("pip", "install", "--python", str(self._venv / "bin" / "python")),
@@ -120,11 +121,12 @@ class _Builder:
                 *flags_for_uv(requirements),
                 *flags,
                 *("--requirements", "-"),
+                *paths,
             ],
             self._settings,
             self._progress,
             directory=self._spec.root,
             # Cog sets the project's own variables before it installs.
             variables={**self._spec.variables, **({"UV_HTTP_RETRIES": str(retries)} if retries is not None else {})},
-            lines=lines_for_uv(requirements),
+            lines=lines,
         )

@@ -47,6 +47,15 @@ def lines_for_uv(requirements: Iterable[str]) -> tuple[str, ...]:
     return tuple(line for line in requirements if line.partition(" ")[0] not in _FLAGS)
 
 
+def split_paths(lines: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Lines without those that name a package of this machine, and these, which uv is to be given on its command line.
+
+    A directory that stands in a file is built anew only when its ``pyproject.toml`` has changed, whatever else has.
+    """
+    paths = tuple(line for line in lines if not line.startswith("-") and " --" not in line and _path_of(line) is not None)
+    return tuple(line for line in lines if line not in paths), paths
+
+
 def flags_for_uv(requirements: Iterable[str]) -> tuple[str, ...]:
     """What the other lines are on uv's command line."""
     options = (line.partition(" ")[::2] for line in requirements)

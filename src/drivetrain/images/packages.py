@@ -25,7 +25,7 @@ import msgspec
 
 from drivetrain.environments.environment import Progress
 from drivetrain.environments.installed import installed_interpreters
-from drivetrain.environments.requirements import flags_for_uv, lines_for_uv
+from drivetrain.environments.requirements import flags_for_uv, lines_for_uv, split_paths
 from drivetrain.environments.uv import run_uv
 from drivetrain.environments.uv_failure import UvFailure
 from drivetrain.images import layout
@@ -108,9 +108,7 @@ class Staging:
             variables: For uv.
             copies: Whether files are to be changed afterwards, so that they must not be links to uv's cache.
         """
-        lines = lines_for_image(requirements)
-        # A directory that stands in a file is built anew only when its pyproject.toml has changed.
-        paths = [line for line in lines if line.startswith((".", "/")) and " --" not in line]
+        lines, paths = split_paths(lines_for_image(requirements))
         return run_uv(
             [
                 *("pip", "install", "--target", str(self.directory)),
@@ -127,7 +125,7 @@ class Staging:
             self._progress,
             directory=root,
             variables=variables,
-            lines=[line for line in lines if line not in paths],
+            lines=lines,
         )
 
     def _builder(self) -> Path:
