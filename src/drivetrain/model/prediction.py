@@ -234,9 +234,9 @@ def record_metric(metrics: dict[str, Any], metric: Metric) -> None:
             inner = level[parent] = {}
         level = inner
     if metric.mode is MetricMode.INCREMENT:
-        before = level.get(leaf)
-        is_number = isinstance(before, (int, float)) and not isinstance(before, bool)
-        level[leaf] = before + metric.value if is_number else metric.value
+        before = level.get(leaf, 0)
+        if isinstance(before, (int, float)) and not isinstance(before, bool):  # what is no number stays, as in Cog
+            level[leaf] = before + metric.value
     elif metric.mode is MetricMode.APPEND:
         before = level.get(leaf, [])
         level[leaf] = [*before, metric.value] if isinstance(before, list) else [before, metric.value]
