@@ -8,7 +8,7 @@ from collections.abc import Callable
 from drivetrain.model.inputs import InputChecker
 from drivetrain.model.project import Mode
 from drivetrain.platform.access import NotFound
-from drivetrain.platform.app import App, AppName, AppStore, Revision, RevisionId, RevisionState
+from drivetrain.platform.app import App, AppName, AppStore, Revision, RevisionId
 
 
 class Catalog:
@@ -70,10 +70,6 @@ class Catalog:
     def latest(self, app: App) -> Revision | None:
         """The revision that most of the app's requests go to."""
         return self._revisions.get(max(app.alias, key=lambda share: share.percent).revision) if app.alias else None
-
-    def newest_ready(self, name: AppName) -> Revision | None:
-        """The newest revision that has proved itself."""
-        return next((revision for revision in self.revisions(name) if revision.state is RevisionState.READY), None)
 
     def checker(self, revision: Revision, mode: Mode) -> InputChecker | None:
         """Checks inputs for a revision; ``None`` where its signature is not known."""
