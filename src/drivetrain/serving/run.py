@@ -46,7 +46,7 @@ class Run:
     Attributes:
         attendants: How many clients wait for it; one that nobody waits for any more can be canceled.
         weight: About how many bytes of memory its outputs and logs take, and once it has ended its inputs.
-        waiting_since: When it was submitted, by the event loop's clock.
+        waiting_since: When it was submitted, by the monotonic clock.
         ends_with_its_clients: Whether it is canceled when the last client that waited for it has gone.
     """
 

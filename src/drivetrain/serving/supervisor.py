@@ -7,6 +7,7 @@ one process lives in ``worker``.
 from __future__ import annotations
 
 import asyncio
+import time
 import contextlib
 from collections import deque
 from collections.abc import Callable
@@ -205,7 +206,7 @@ class Supervisor:
         if self.state in (ModelState.DEFUNCT, ModelState.STOPPED):
             run.fail(f"The model is {self.state.value}.", worker_lost=True)
             return
-        run.waiting_since = asyncio.get_running_loop().time()
+        run.waiting_since = time.monotonic()
         self._waiting.append(run)
         self._assign()
 
@@ -484,7 +485,7 @@ class Supervisor:
         """Give an idle worker a batch, if it is time; whether another may be given."""
         if worker.free_slots < self.concurrency:  # one batch at a time
             return False
-        waited = asyncio.get_running_loop().time() - self._waiting[0].waiting_since
+        waited = time.monotonic() - self._waiting[0].waiting_since
         decision = batching.decide(len(self._waiting), timedelta(seconds=waited), policy)
         if isinstance(decision, batching.Hold):
             if not self._is_holding:
