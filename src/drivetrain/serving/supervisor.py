@@ -7,8 +7,8 @@ one process lives in ``worker``.
 from __future__ import annotations
 
 import asyncio
-import time
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
