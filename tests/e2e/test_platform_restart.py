@@ -1,6 +1,5 @@
 """A platform that is stopped, killed, started twice, started where it cannot be."""
 
-import contextlib
 import json
 import signal
 import socket
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hangups import hangups
 
 pytestmark = pytest.mark.slow
 
@@ -83,16 +83,6 @@ def test_a_call_outlives_a_power_cut_and_a_restart_of_the_platform(platform, tmp
     hold.touch()
     stdout, stderr = call.communicate(timeout=60)
     assert (call.returncode, stdout) == (0, "through\n"), stderr
-
-
-@contextlib.contextmanager
-def hangups(action):
-    """What is started in the block begins with this action for SIGHUP, whatever these tests were started with."""
-    before = signal.signal(signal.SIGHUP, action)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

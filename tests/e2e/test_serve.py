@@ -7,6 +7,7 @@ import socket
 import threading
 
 import pytest
+from hangups import hangups
 
 REVERSE = """
     from cog import BasePredictor, Input
@@ -118,7 +119,7 @@ def gated(project):
     made = project(GATED)
     gate = made.root / "gate"
     os.mkfifo(gate)
-    with made.serve() as server:
+    with hangups(signal.SIG_DFL), made.serve() as server:
         server.gate = gate
         yield server
 
@@ -460,13 +461,9 @@ def listens(server):
 
 
 def test_a_server_started_with_nohup_outlives_its_terminal(project):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; what is started inherits it
-    try:
-        with project(REVERSE).serve() as server:
-            server.process.send_signal(signal.SIGHUP)
-            assert server.predict(text="abc")["output"] == "cba"
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with hangups(signal.SIG_IGN), project(REVERSE).serve() as server:  # nohup starts it so
+        server.process.send_signal(signal.SIGHUP)
+        assert server.predict(text="abc")["output"] == "cba"
 
 
 def test_a_port_in_use_is_named_before_anything_starts(project):

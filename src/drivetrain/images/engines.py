@@ -140,11 +140,12 @@ def run_program(
     """Run a program to its end; what it printed to standard output.
 
     Raises:
-        OutsideFailed: It failed; holds the last lines it wrote.
+        OutsideFailed: It failed; holds the last lines it wrote, those of standard error at the end.
     """
-    last: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
+    last_printed: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
+    last_errors: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
 
-    def told(lines: Iterable[str]) -> list[str]:
+    def told(lines: Iterable[str], last: collections.deque[str]) -> list[str]:
         printed = []
         for line in lines:
             printed.append(line)
@@ -157,16 +158,16 @@ def run_program(
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        errors = pool.submit(told, process.stderr)
+        errors = pool.submit(told, process.stderr, last_errors)
         with contextlib.suppress(BrokenPipeError), process.stdin:
             process.stdin.write(text or "")
-        printed = told(process.stdout)
+        printed = told(process.stdout, last_printed)
         errors.result()
     if process.returncode == 0:
         return "".join(printed)
     raise OutsideFailed(
         f"'{what} {command[1]}' failed with exit status {process.returncode}",
-        detail="\n".join(last),
+        detail="\n".join([*last_printed, *last_errors]),
         hint="its last lines are above",
     )
 
