@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from drivetrain.model.errors import InternalError
+from drivetrain.model.prediction import MetricMode, Source, Status
 
 VERSION = 1
 MAXIMUM_FRAME_BYTES = 256 * 1024 * 1024
@@ -96,7 +97,7 @@ class LogText(msgspec.Struct, tag="log", frozen=True):
     """What a prediction wrote, where the pipe could not say which prediction it was."""
 
     id: str
-    source: str
+    source: Source
     data: str
 
 
@@ -106,14 +107,14 @@ class MetricValue(msgspec.Struct, tag="metric", frozen=True):
     id: str
     name: str
     value: Any
-    mode: str
+    mode: MetricMode
 
 
 class PredictionCompleted(msgspec.Struct, tag="completed", frozen=True):
     """A prediction has ended and its slot is idle; ``output`` is its only result, if it was not an iterator."""
 
     id: str
-    status: str
+    status: Status
     output: WireOutput | None = None
     failure: WireFailure | None = None
 

@@ -96,7 +96,7 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether the prediction has its final status."""
-        return self.prediction.status.is_terminal
+        return self.prediction.completed_at is not None
 
     def deliver(self, event: Event) -> None:
         """Take an event from the worker."""

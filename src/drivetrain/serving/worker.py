@@ -24,11 +24,9 @@ from drivetrain.model.prediction import (
     Failure,
     Log,
     Metric,
-    MetricMode,
     Output,
     OutputFile,
     OutputValue,
-    Source,
     Started,
     Status,
 )
@@ -227,9 +225,9 @@ class Worker:
             case OutputItem():
                 self._apply(frame.id, Output(output=_output(frame.output)))
             case LogText():
-                self._apply(frame.id, Log(source=Source(frame.source), data=frame.data))
+                self._apply(frame.id, Log(source=frame.source, data=frame.data))
             case MetricValue():
-                self._apply(frame.id, Metric(name=frame.name, value=frame.value, mode=MetricMode(frame.mode)))
+                self._apply(frame.id, Metric(name=frame.name, value=frame.value, mode=frame.mode))
             case Loaded() | Ready() | Broken() if self.was_told_to_stop:
                 pass  # sent before it knew; what it tells is about code that is no longer wanted
             case Loaded():
@@ -288,7 +286,7 @@ class Worker:
             timer.cancel()
         if frame.output is not None:
             run.deliver(Output(output=_output(frame.output)))
-        run.deliver(Completed(status=Status(frame.status), at=now(), failure=_failure(frame.failure)))
+        run.deliver(Completed(status=frame.status, at=now(), failure=_failure(frame.failure)))
         if self._is_doomed and not self._live_runs():
             self.kill()
         elif self.has_served_its_time and not self._runs:

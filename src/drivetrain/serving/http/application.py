@@ -310,7 +310,9 @@ def _show(run: Run, server: ModelServer, exchange: Exchange, status: int) -> Non
         if run.has_files and large_files(run.prediction.outputs, {}):
             exchange.spawn(_guarded(exchange, _show_later(run, server, exchange, status)))
         else:
-            exchange.respond(status, render_at_once(run.prediction, {}) | _position(run, server))
+            body = render_at_once(run.prediction, {})
+            body |= _position(run, server)
+            exchange.respond(status, body)
     except Exception as error:  # noqa: BLE001 (as in ``handle``)
         _respond_error(exchange, error)
 

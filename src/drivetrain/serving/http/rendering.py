@@ -53,7 +53,7 @@ def render_at_once(prediction: Prediction, files: DataUrls) -> dict[str, Any]:
     return {
         "id": prediction.id,
         "version": None,
-        "status": prediction.status.value,
+        "status": prediction.status,
         "input": prediction.input,
         "output": _render_output(prediction, files),
         "error": prediction.failure.message if prediction.failure else None,
@@ -124,7 +124,7 @@ def render_ending(prediction: Prediction, _files: DataUrls) -> dict[str, Any]:
     failure = prediction.failure
     return {
         "id": prediction.id,
-        "status": prediction.status.value,
+        "status": prediction.status,
         "error": failure.message if failure else None,
         "traceback": failure.traceback if failure else None,
         "worker_lost": failure.worker_lost if failure else False,
