@@ -105,7 +105,7 @@ async def new_runner(fleet: ProcessFleet, directory: Path, name: str) -> Process
         source=directory / "source",
         data=directory / "data",
         grant=Grant(),
-        variables={},
+        variables={"DRIVETRAIN_SNAPSHOT": "off"},  # what templates of projects spare is measured by templates.py
         files_url="http://127.0.0.1:9/files",
         concurrency=None,
         startup_timeout=timedelta(minutes=1),
@@ -207,7 +207,7 @@ async def over_aiohttp(path: str, stack: contextlib.AsyncExitStack, numbers: Any
 
 def memory() -> dict[str, float]:
     """Proportional memory of the template, and of the runner that is there: its server and its worker."""
-    (template,) = (child for child in children(os.getpid()) if "runners" in Path(f"/proc/{child}/cmdline").read_text())
+    (template,) = children(os.getpid())
     (server,) = children(template)
     (worker,) = children(server)
     return {"the template": resident(template), "a runner's server": resident(server), "its worker": resident(worker)}
