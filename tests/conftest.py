@@ -8,6 +8,7 @@ import functools
 import os
 import queue
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,11 @@ from pathlib import Path
 import pytest
 
 DRIVETRAIN = Path(sys.executable).parent / "drivetrain"
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell started these tests in the background; what they start is interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
