@@ -21,9 +21,8 @@ import pytest
 
 DRIVETRAIN = Path(sys.executable).parent / "drivetrain"
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # a shell started these tests in the background; what they start is interrupted
+# A shell that starts these tests in the background has it ignored, and what they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
