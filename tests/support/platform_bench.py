@@ -28,6 +28,15 @@ MODEL = Signature(
 STREAMING = Signature(inputs=MODEL.inputs, output=IteratorOf(STRING))
 
 
+async def until(condition, what="it"):
+    """Wait until something of the platform's loops has happened."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"{what} did not happen")
+
+
 class TurnedClock:
     """A clock that runs, and that a test may set."""
 

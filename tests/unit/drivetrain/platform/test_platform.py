@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import pytest
 from msgspec import structs
-from platform_bench import MODEL, ROOT, STREAMING, chunks, packed_project
+from platform_bench import MODEL, ROOT, STREAMING, chunks, packed_project, until
 
 from drivetrain.model.errors import BadRequest
 from drivetrain.model.inputs import InvalidInputs
@@ -43,15 +43,6 @@ async def limited(it, **limits):
     """Somebody whose key has limits."""
     _, text = await it.platform.add_key(ROOT, owner="acme", scope=Scope.CALL, name="limited", **limits)
     return await it.platform.authenticate(text)
-
-
-async def until(condition, what="it"):
-    """Wait until something of the platform's loops has happened."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(f"{what} did not happen")
 
 
 async def spelling(runner, job):

@@ -6,7 +6,7 @@ import sqlite3
 from datetime import timedelta
 
 import pytest
-from platform_bench import ROOT
+from platform_bench import ROOT, until
 
 from drivetrain.model.errors import ProjectError
 from drivetrain.model.prediction import Started, Status
@@ -25,15 +25,6 @@ ONE_GPU = Capacity(gpus=("0",), memory=16 * 1024**3, cpus=4)
 
 def request(**settings):
     return PredictionRequest(app=ECHO, input={"text": "hello"}, **settings)
-
-
-async def until(condition, what="it"):
-    """Wait until something of the platform's loops has happened."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(f"{what} did not happen")
 
 
 async def stuck(runner, job):

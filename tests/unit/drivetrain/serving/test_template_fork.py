@@ -8,13 +8,10 @@ import struct
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
+from scripted_worker import command_for
 
-from drivetrain.environments.environment import Environment
-from drivetrain.model.project import EnvironmentSpec, Mode, Project, Reference
-from drivetrain.serving.launch import WorkerCommand
 from drivetrain.serving.template_fork import Door, TemplateRefused
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="templates are for Linux")
@@ -61,15 +58,7 @@ def template():
 
 @pytest.fixture
 def command(tmp_path):
-    project = Project(
-        root=tmp_path,
-        dialect="cog",
-        config_file=tmp_path / "cog.yaml",
-        environment=EnvironmentSpec(root=tmp_path),
-        predict=Reference(file="predict.py", name="Predictor"),
-    )
-    environment = Environment(python=Path(sys.executable), directory=None, variables={})
-    return WorkerCommand(project=project, environment=environment, environ={}, mode=Mode.PREDICT)
+    return command_for(tmp_path)
 
 
 @pytest.fixture
