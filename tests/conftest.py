@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from programs import Program
 
 DRIVETRAIN = Path(sys.executable).parent / "drivetrain"
 
@@ -65,7 +66,7 @@ class Project:
     def start(self, *arguments, **options):
         """Start `run` and leave it running."""
         command = [str(DRIVETRAIN), "run", "--env", "host", *arguments]
-        return subprocess.Popen(command, cwd=self.root, env=self.environment(), text=True, **options)
+        return Program(command, cwd=self.root, env=self.environment(), text=True, **options)
 
     @contextlib.contextmanager
     def serve(self, *arguments, ready=True, env="host"):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from programs import Program
 
 from drivetrain.environments.uv import uv_binary
 
@@ -235,7 +236,7 @@ def worker_parent(client):
 def serve_ours(root, options=(), variables=None):
     command = [Path(sys.executable).parent / "drivetrain", "serve", "--env", "host", "--port", "0", *options]
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(variables or {})}
-    with subprocess.Popen(command, cwd=root, env=environ, stderr=subprocess.PIPE, text=True) as process:
+    with Program(command, cwd=root, env=environ, stderr=subprocess.PIPE, text=True) as process:
         base = process.stderr.readline().split()[-1]
         yield from when_ready("drivetrain", base)
         process.terminate()
@@ -253,7 +254,7 @@ def serve_reference(root, name, python):
         "PATH": f"{python.parent}:{os.environ['PATH']}",
         "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
     }
-    with subprocess.Popen(
+    with Program(
         [python, "-m", "cog.server.http", "--host", "127.0.0.1"],
         cwd=root,
         env=environ,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from programs import Program
 
 from drivetrain.environments.installed import installed_interpreters
 from drivetrain.images.archive import Compression, link, write_layer
@@ -298,7 +299,7 @@ def test_serve_serves_an_image_until_it_is_stopped(model):
     run(model, "build", "-t", "greeter")
     port = free_port()
     command = [str(model.python.parent / "drivetrain"), "serve", "greeter", "-p", str(port)]
-    with subprocess.Popen(command, env=model.environment(), stderr=subprocess.PIPE, text=True) as process:
+    with Program(command, env=model.environment(), stderr=subprocess.PIPE, text=True) as process:
         try:
             for line in process.stderr:
                 if "Ready after" in line:
@@ -364,7 +365,7 @@ def docker_daemon(engines, tmp_path_factory):
     socket_path = directory / "docker.sock"
     command = ["dockerd", "--data-root", directory / "data", "--exec-root", directory / "exec", "--host", f"unix://{socket_path}"]
     command += ["--pidfile", directory / "pid", "--default-ulimit", "nofile=1024:1024"]
-    with (directory / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (directory / "log").open("wb") as log, Program(command, stdout=log, stderr=log) as process:
         environ = {"DOCKER_HOST": f"unix://{socket_path}", "PATH": f"/usr/bin:{os.environ['PATH']}"}
         try:
             while subprocess.run(["/usr/bin/docker", "info"], env={**os.environ, **environ}, capture_output=True).returncode:

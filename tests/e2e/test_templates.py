@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from programs import Program
 
 from drivetrain.environments.installed import installed_interpreters
 from drivetrain.environments.uv import uv_binary
@@ -245,7 +246,7 @@ def test_template_and_workers_end_with_a_server_that_is_killed(project, tmp_path
     made = project(SOURCE)
     learn(made)
     command = [Path(sys.executable).parent / "drivetrain", "serve", "--port", "0", "--env", "host", "--snapshot", "imports"]
-    with subprocess.Popen(command, cwd=made.root, env=made.environment(), stderr=subprocess.PIPE, text=True) as process:
+    with Program(command, cwd=made.root, env=made.environment(), stderr=subprocess.PIPE, text=True) as process:
         base = process.stderr.readline().split()[-1]
         with httpx.Client(base_url=base) as client:
             until(lambda: client.get("/health-check").json()["status"] == "READY")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from programs import Program
 
 pytestmark = [
     pytest.mark.slow,
@@ -86,7 +87,7 @@ def runs(cache):
 
 def start(project, *arguments, **options):
     command = [str(DRIVETRAIN), *arguments]
-    return subprocess.Popen(command, cwd=project.root, env=project.environment(), text=True, **options)
+    return Program(command, cwd=project.root, env=project.environment(), text=True, **options)
 
 
 def free_port():

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import Program
 
 import drivetrain.images.guest.init as init
 
@@ -23,7 +24,7 @@ def test_its_exit_status_is_that_of_the_command(words, status):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_signals_are_passed_on(number):
     script = f"import signal, sys\nsignal.signal({int(number)}, lambda *_: sys.exit(5))\nprint('ready', flush=True)\nsignal.pause()"
-    with subprocess.Popen([*INIT, sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+    with Program([*INIT, sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         assert process.wait(30) == 5
