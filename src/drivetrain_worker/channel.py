@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import os
-from _socket import MSG_DONTWAIT, socket  # the module around it is slow to import, and adds nothing that is needed here
+import struct
+from _socket import CMSG_SPACE, MSG_DONTWAIT, socket  # the module around it is slow to import, and adds nothing that is needed here
 from _thread import allocate_lock
 from collections import deque
 from typing import Deque, Iterator, List, Optional
 
-from drivetrain_worker.protocol import Frame, FrameDecoder, encode
+from drivetrain_worker.protocol import KEPT_BYTES, Frame, FrameDecoder, encode
 
-#: More than this in one piece would be mapped from the kernel anew for each read.
-_READ_BYTES = 64 * 1024
+_COUNTER = struct.Struct("<I")
+_DESCRIPTOR = struct.Struct("i")
+_ONE_DESCRIPTOR = CMSG_SPACE(_DESCRIPTOR.size)
 
 
 class ServerGone(Exception):  # noqa: N818 (a fact about the other side, not a failure of ours)
     """The model server closed its end; the worker has no reason to live on."""
+
+
+class FrameMemory:
+    """The worker's side of what ``drivetrain.serving.frame_memory`` describes: change one, change the other.
+
+    Attributes:
+        descriptor: The file's, once it has come.
+    """
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self._taken = 0
+        self._spare = bytearray()  # used again and again, for the same reason as the decoder's
+
+    def take(self, place: int, size: int) -> bytearray:
+        """Take a frame, and say so; it is at the beginning of what is returned."""
+        memory = self._spare if size <= len(self._spare) else bytearray(size)
+        if len(self._spare) < size <= KEPT_BYTES:
+            self._spare = memory
+        read = 0
+        while read < size:
+            read += os.preadv(self.descriptor, (memoryview(memory)[read:size],), place + read)
+        self._taken = (self._taken + 1) % 2**32
+        os.pwrite(self.descriptor, _COUNTER.pack(self._taken), 0)
+        return memory
 
 
 class Channel:
@@ -32,7 +59,8 @@ class Channel:
         self.descriptor = descriptor
         self._socket = socket(fileno=descriptor)
         self._socket.settimeout(None)  # in a fork, libraries may have changed what sockets begin with
-        self._decoder = FrameDecoder()
+        self._memory = FrameMemory()
+        self._decoder = FrameDecoder(self._memory.take)
         self._received: Deque[Frame] = deque()
         self._write_lock = allocate_lock()
 
@@ -84,14 +112,17 @@ class Channel:
     def _read(self, flags: int = 0) -> bool:
         """Take in what has come; whether anything had."""
         try:
-            data = self._socket.recv(_READ_BYTES, flags)
+            count, ancillary, _, _ = self._socket.recvmsg_into([self._decoder.room()], _ONE_DESCRIPTOR, flags)
         except BlockingIOError:
             return False
         except ConnectionError:
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             raise ServerGone
-        self._received.extend(self._decoder.feed(data))
+        if ancillary:
+            (self._memory.descriptor,) = _DESCRIPTOR.unpack(ancillary[0][2])
+            os.set_inheritable(self._memory.descriptor, False)
+        self._received.extend(self._decoder.take(count))
         return True
 
     def send(self, frame: Frame) -> None:

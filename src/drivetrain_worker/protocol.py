@@ -9,15 +9,20 @@ This module is the worker's half of the codec; it is pure (bytes in, frames out)
 Standard output and error do not travel in frames but through one pipe that is the worker's file descriptors 1 and 2, so that what
 native code and child processes write is captured too, in order, and survives a crash. Python-level writes mark in the pipe which
 of the two streams follows (``MARK_STDOUT``, ``MARK_STDERR``).
+
+Long texts among the inputs of a prediction may follow the JSON of its frame, after a line feed, as they are (``texts``: the name
+and the number of bytes of each). Large frames of the server may come through an anonymous file that both share: the length then has
+its highest bit set, and what follows are the place and the size of the frame there. The file's descriptor comes with the first of
+them, or before.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
-VERSION = 1
+VERSION = 2
 
 #: A frame beyond this is a mistake (a file returned as text, say), not something to allocate memory for.
 MAXIMUM_FRAME_BYTES = 256 * 1024 * 1024
@@ -26,6 +31,12 @@ MARK_STDOUT = b"\x00\x01\x00"
 MARK_STDERR = b"\x00\x02\x00"
 
 _LENGTH = struct.Struct(">I")
+_ELSEWHERE = 1 << 31
+_PLACE = struct.Struct(">II")
+
+#: Memory for frames: so much at first, more where a frame needs it, and up to so much is kept for the next.
+_USUAL_BYTES = 64 * 1024
+KEPT_BYTES = 4 * 1024 * 1024
 
 Frame = Dict[str, Any]
 
@@ -59,25 +70,79 @@ def encode(frame: Frame) -> bytes:
     return _LENGTH.pack(len(payload)) + payload
 
 
-class FrameDecoder:
-    """Collects bytes as they come and gives back whole frames."""
+def _read(memory: bytearray, start: int, stop: int) -> Frame:
+    view = memoryview(memory)  # of which a piece is not copied
+    end = memory.find(b"\n", start, stop)  # JSON itself holds none
+    frame: Frame
+    frame, _ = _decode(str(view[start : stop if end < 0 else end], "utf-8"))
+    if end >= 0:
+        start = end + 1
+        for name, size in frame.pop("texts").items():
+            frame["input"][name] = str(view[start : start + size], "utf-8")
+            start += size
+    return frame
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
+
+def _nowhere(place: int, size: int) -> bytearray:
+    raise ValueError("%d bytes are said to be at %d of a file that has not come" % (size, place))
+
+
+class FrameDecoder:
+    """Takes in bytes as they come and gives back whole frames.
+
+    It has memory of its own to receive into, which is used again and again: what is allocated for each large frame would be
+    mapped from the kernel anew each time, and that takes longer than to read the frame.
+
+    Args:
+        elsewhere: Takes a frame that has been put elsewhere, given its place and how many bytes; they begin what it returns.
+    """
+
+    def __init__(self, elsewhere: Callable[[int, int], bytearray] = _nowhere) -> None:
+        self._memory = bytearray(_USUAL_BYTES)
+        self._held = 0
+        self._elsewhere = elsewhere
+
+    def room(self) -> memoryview:
+        """Where the next bytes are to be put; never empty, and valid until the next call of ``take`` or ``feed``."""
+        return memoryview(self._memory)[self._held :]
+
+    def take(self, count: int) -> List[Frame]:
+        """So many bytes have been put into the room; return the frames that are complete now, oldest first."""
+        memory = self._memory
+        held = self._held + count
+        frames: List[Frame] = []
+        start = length = 0
+        while held - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(memory, start)
+            is_elsewhere, length = length & _ELSEWHERE, length & ~_ELSEWHERE
+            end = start + _LENGTH.size + length
+            if held < end:
+                break
+            if is_elsewhere:
+                place, size = _PLACE.unpack_from(memory, start + _LENGTH.size)
+                frames.append(_read(self._elsewhere(place, size), 0, size))
+            else:
+                frames.append(_read(memory, start + _LENGTH.size, end))
+            start, length = end, 0
+        self._keep(start, held, _LENGTH.size + length)
+        return frames
 
     def feed(self, data: bytes) -> List[Frame]:
-        """Add bytes; return the frames that are complete now, oldest first."""
-        buffer = self._buffer
-        buffer += data
+        """Add bytes that have been read elsewhere; return the frames that are complete now, oldest first."""
         frames: List[Frame] = []
-        start = 0
-        while len(buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(buffer, start)
-            end = start + _LENGTH.size + length
-            if len(buffer) < end:
-                break
-            frames.append(_decode(buffer[start + _LENGTH.size : end].decode())[0])
-            start = end
-        if start:
-            del buffer[:start]
+        rest = memoryview(data)
+        while rest:
+            room = self.room()
+            piece, rest = rest[: len(room)], rest[len(room) :]
+            room[: len(piece)] = piece
+            frames += self.take(len(piece))
         return frames
+
+    def _keep(self, start: int, end: int, needed: int) -> None:
+        """Keep what is left, the beginning of a frame that needs so many bytes, at the beginning of enough memory."""
+        before = self._memory
+        self._held = end - start
+        if needed > len(before) or len(before) > KEPT_BYTES >= needed:
+            self._memory = bytearray(max(needed, _USUAL_BYTES))
+        if self._held and (start or self._memory is not before):
+            self._memory[: self._held] = before[start:end]

@@ -1,7 +1,9 @@
 """Workers, slots, the queue, limits of time and number."""
 
+import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -363,6 +365,32 @@ TOGETHER = """
             await self.arrived.wait()
             return self.count
 """
+
+
+@pytest.mark.parametrize("prefix", ["", "async "], ids=["sync", "async"])
+def test_large_inputs_arrive_whole_however_many_come_at_once(project, prefix):
+    made = project(
+        f"""
+        import hashlib
+        import os
+        from typing import List
+
+        class Predictor:
+            {prefix}def predict(self, text: str, numbers: List[int], stop: bool = False) -> str:
+                if stop:
+                    os._exit(3)
+                return hashlib.sha256(repr([text, numbers]).encode()).hexdigest()
+        """,
+        config="predict: predict.py:Predictor\nconcurrency:\n  max: 16\n",
+    )
+    inputs = [{"text": letter * 400_000 * count, "numbers": [count] * 50_000} for letter in "a字" for count in (1, 2, 4)]
+    inputs.append({"text": "x" * 66_000_000, "numbers": []})  # more than the memory for such things holds
+    expected = [hashlib.sha256(repr([each["text"], each["numbers"]]).encode()).hexdigest() for each in inputs]
+    with made.serve("--queue", "16") as server, ThreadPoolExecutor(len(inputs)) as pool:
+        assert [body["output"] for body in pool.map(lambda each: server.predict(**each), inputs)] == expected
+        assert server.predict(**inputs[0], stop=True)["status"] == "failed"
+        server.wait_for_health("READY")  # another worker, with memory of its own
+        assert [body["output"] for body in pool.map(lambda each: server.predict(**each), inputs[:3])] == expected[:3]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -13,10 +14,18 @@ import msgspec
 from drivetrain.model.errors import InternalError
 from drivetrain.model.prediction import MetricMode, Source, Status
 
-VERSION = 1
+VERSION = 2
 MAXIMUM_FRAME_BYTES = 256 * 1024 * 1024
 
+#: Frames beyond this should not go through the socket, if there is another way.
+_LARGE_BYTES = 64 * 1024
+
+#: Characters.
+_LONG_TEXT = 10_000
+
 _LENGTH = struct.Struct(">I")
+_ELSEWHERE = 1 << 31
+_PLACE = struct.Struct(">II")
 
 
 class WireFile(msgspec.Struct, frozen=True):
@@ -126,6 +135,8 @@ class HealthReport(msgspec.Struct, tag="health", frozen=True):
     message: str | None = None
 
 
+Put: TypeAlias = Callable[[Sequence[bytes]], int | None]
+
 WorkerFrame: TypeAlias = (
     Hello | Loaded | Ready | Imported | Broken | OutputItem | LogText | MetricValue | PredictionCompleted | HealthReport
 )
@@ -154,13 +165,19 @@ class SetUp(msgspec.Struct, tag="setup", frozen=True):
 
 
 class Predict(msgspec.Struct, tag="predict", frozen=True, omit_defaults=True):
-    """Run a prediction; output files go below ``directory``. ``fetched`` are the paths in ``input`` that the server put there."""
+    """Run a prediction; output files go below ``directory``.
+
+    Attributes:
+        fetched: The paths in ``input`` that the server put there.
+        texts: Inputs that are not in ``input`` but follow the frame's JSON as they are, and how many bytes each has.
+    """
 
     id: str
     input: dict[str, Any]
     directory: str
     context: dict[str, str] = {}
     fetched: list[str] = []
+    texts: dict[str, int] = {}
 
 
 class PredictTogether(msgspec.Struct, tag="predict_together", frozen=True):
@@ -189,10 +206,29 @@ _decoder: msgspec.json.Decoder[WorkerFrame] = msgspec.json.Decoder(WorkerFrame) 
 _encoder = msgspec.json.Encoder()
 
 
-def encode(frame: ServerFrame) -> bytes:
-    """Turn a frame into the bytes that carry it."""
-    payload = _encoder.encode(frame)
-    return _LENGTH.pack(len(payload)) + payload
+def encode(frame: ServerFrame, put_elsewhere: Put | None = None) -> bytes:
+    """Turn a frame into the bytes that carry it.
+
+    Args:
+        frame: What to send.
+        put_elsewhere: Takes the pieces of a large frame, if it can, and returns their place, which is then all that the bytes say.
+    """
+    if frame.__class__ is Predict and (texts := _long_texts(frame.input)):
+        rest = {name: value for name, value in frame.input.items() if name not in texts}
+        sizes = {name: len(text) for name, text in texts.items()}
+        head = _encoder.encode(msgspec.structs.replace(frame, input=rest, texts=sizes))
+        pieces = [head, b"\n", *texts.values()]
+    else:
+        pieces = [_encoder.encode(frame)]
+    size = sum(map(len, pieces))
+    if size > _LARGE_BYTES and put_elsewhere is not None and (place := put_elsewhere(pieces)) is not None:
+        return _LENGTH.pack(_PLACE.size | _ELSEWHERE) + _PLACE.pack(place, size)
+    return b"".join([_LENGTH.pack(size), *pieces])
+
+
+def _long_texts(values: dict[str, Any]) -> dict[str, bytes]:
+    """Those that would take longer to write as JSON, and to read again, than all the rest of a prediction."""
+    return {name: value.encode() for name, value in values.items() if value.__class__ is str and len(value) > _LONG_TEXT}
 
 
 class FrameDecoder:

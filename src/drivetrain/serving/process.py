@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import signal
+import socket
 import struct
 import termios
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
 from drivetrain.model.errors import InternalError
 from drivetrain.model.prediction import Log, Source
 from drivetrain.serving import family
+from drivetrain.serving.frame_memory import FrameMemory
 from drivetrain.serving.frames import FrameDecoder, ServerFrame, WorkerFrame, encode
 from drivetrain.serving.launch import LaunchedWorker, WorkerHandle
 from drivetrain.serving.log_stream import LogDecoder
@@ -63,6 +67,9 @@ class WorkerProcess:
         self._frames = FrameDecoder()
         self._texts = LogDecoder()
         self._unsent = bytearray()
+        self._memory: FrameMemory | None = None
+        self._is_memory_due = False
+        self._has_no_memory = False
         self._flush_scheduled = False
         self._has_ended = False
         self._why_killed = ""
@@ -80,7 +87,7 @@ class WorkerProcess:
             frame: What to send.
             at_once: Whether it does not wait for others of this turn of the loop, to go out together with them.
         """
-        self._unsent += encode(frame)
+        self._unsent += encode(frame, self._put_elsewhere)
         if self._flush_scheduled:
             return
         if at_once:
@@ -95,17 +102,34 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
+    def _put_elsewhere(self, pieces: Sequence[bytes]) -> int | None:
+        """Put a large frame into the shared memory, which is made for the first one."""
+        if self._memory is None and not self._has_no_memory:
+            try:
+                self._memory = FrameMemory()
+                self._is_memory_due = True
+            except OSError:
+                self._has_no_memory = True
+        return None if self._memory is None else self._memory.put(pieces)
+
     def _flush(self) -> None:
         self._flush_scheduled = False
         if self._has_ended:
             return
         try:
-            sent = self._socket.send(self._unsent)
+            if self._is_memory_due:  # it goes ahead of the frame that needs it
+                assert self._memory is not None
+                sent = socket.send_fds(self._socket, [self._unsent], [self._memory.descriptor])
+                self._is_memory_due = False
+            else:
+                sent = self._socket.send(self._unsent)
         except BlockingIOError:
             sent = 0
-        except OSError:  # its end is closed; the process is ending and will be reported
-            self._unsent.clear()
-            return
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:  # its end is closed; the process is ending and will be reported
+                self._unsent.clear()
+                return
+            sent = 0  # so many descriptors are on their way in all the user's sockets
         del self._unsent[:sent]
         if self._unsent:
             self._flush_scheduled = True
@@ -202,6 +226,8 @@ class WorkerProcess:
         self._loop.remove_reader(self._log)
         self._socket.close()
         os.close(self._log)
+        if self._memory is not None:
+            self._memory.close()
 
     def _drain_frames(self) -> None:
         """Take what the process sent before it ended: a prediction that it completed is completed."""

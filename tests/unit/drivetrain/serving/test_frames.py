@@ -38,6 +38,30 @@ def test_a_servers_frames_arrive_in_order_in_pieces_of_any_size(sent, size):
     assert [frame["type"] for frame in received] == [frame.__struct_config__.tag for frame in sent]
 
 
+texts = st.builds(lambda text, times: text * times, st.text(min_size=1, max_size=20), st.sampled_from([1, 600, 11_000]))
+
+
+@given(st.dictionaries(st.text(), texts | json_values, max_size=4), st.integers(1, 100_000))
+def test_inputs_arrive_as_they_were_sent_however_long(inputs, size):
+    data = frames.encode(frames.Predict(id="p", input=inputs, directory="/d")) + frames.encode(frames.Stop())
+    decoder = protocol.FrameDecoder()
+    received = [frame for start in range(0, len(data), size) for frame in decoder.feed(data[start : start + size])]
+    assert received == [{"type": "predict", "id": "p", "input": inputs, "directory": "/d"}, {"type": "stop"}]
+
+
+def test_what_was_received_and_not_used_can_be_handed_on_to_another_decoder():
+    decoder = protocol.FrameDecoder()
+    (frame,) = decoder.feed(frames.encode(frames.Predict(id="p", input={"text": "x" * 100_000}, directory="/d")))
+    assert decoder.feed(protocol.encode(frame)) == [frame]
+
+
+def test_memory_for_a_huge_frame_is_given_back_with_the_next():
+    decoder = protocol.FrameDecoder()
+    decoder.feed(protocol.encode({"text": "x" * 3 * protocol.KEPT_BYTES}))
+    decoder.feed(protocol.encode({}))
+    assert len(decoder.room()) < protocol.KEPT_BYTES
+
+
 def test_a_lone_surrogate_does_not_make_a_frame_unreadable():
     sent = protocol.encode({"type": "log", "id": "p", "source": "stdout", "data": "a\ud800b"})
     assert frames.FrameDecoder().feed(sent)[0].data == "a?b"
