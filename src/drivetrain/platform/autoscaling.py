@@ -205,7 +205,8 @@ class _Revision:
 
     @property
     def under_way(self) -> int:
-        return sum(runner.busy for runner in self.crew)
+        # The runners are looked at after the queue. What one of them has taken from it meanwhile is among those that wait.
+        return min(sum(runner.busy for runner in self.crew), self.load.running)
 
     @property
     def demand(self) -> int:

@@ -103,6 +103,10 @@ def test_what_is_under_way_and_what_starts_counts():
     assert starts({}, {A: load(waiting=2, running=1)}, runners) == [A]
 
 
+def test_what_was_taken_from_the_queue_since_it_was_looked_at_counts_once():
+    assert starts({}, {A: load(waiting=1, running=0)}, [ready("1", busy=1)]) == []
+
+
 def test_only_what_a_request_or_the_minimum_asks_for_is_urgent():
     found = actions({"buffer": 2}, {A: load(1)})
     assert [action.urgent for action in found] == [True, False, False]
