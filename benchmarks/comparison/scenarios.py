@@ -83,6 +83,7 @@ def scenarios(pace: Pace) -> list[Scenario]:
             is_quick=True,
         ),
         *(Scenario(name=f"1 MB input, {_clients(count)}", model="large", measure=_load("large", count, pace)) for count in (1, 8)),
+        *(Scenario(name=f"1 MB text, {_clients(count)}", model="text", measure=_load("text", count, pace)) for count in (1, 8)),
         *(
             Scenario(name=f"10 MB file, {_clients(count)}", model="file", measure=_load("file", count, pace), is_quick=count == 4)
             for count in (1, 4)

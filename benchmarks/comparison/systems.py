@@ -34,6 +34,7 @@ INPUTS: Mapping[str, dict[str, object]] = {
     "stream": {"count": TOKENS},
     "file": {"name": "benchmark"},
     "large": {"text": "x" * LARGE_BYTES},
+    "text": {"count": LARGE_BYTES},
 }
 
 #: One of these must stand in the body of a right answer.
@@ -47,10 +48,11 @@ EXPECTED: Mapping[str, tuple[bytes, ...]] = {
     "stream": (f"token{TOKENS - 1} ".encode(),),
     "file": (b"AAECAwQFBgcICQoLDA0O", bytes(range(256))),  # a data URL, or the bytes themselves
     "large": (str(LARGE_BYTES).encode(),),
+    "text": (b"x" * 1000,),
 }
 
 #: What an answer has at least, where that is much.
-LEAST_BYTES: Mapping[str, int] = {"file": FILE_BYTES}
+LEAST_BYTES: Mapping[str, int] = {"file": FILE_BYTES, "text": LARGE_BYTES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +201,7 @@ def _plain_request(model: str) -> Request:
     return _json(f"/{model}", INPUTS[model])
 
 
-_SERVED = frozenset({"trivial", "sleep", "large", "stream"})
+_SERVED = frozenset({"trivial", "sleep", "large", "text", "stream"})
 
 COG = System(
     name="cog",
@@ -254,7 +256,7 @@ FAL = System(
 RUNPOD = System(
     name="runpod",
     packages=("runpod",),
-    models=frozenset({"trivial", "sleep", "large"}),
+    models=frozenset({"trivial", "sleep", "large", "text"}),
     command=_file_server("runpod_handler.py", "--rp_serve_api", "--rp_api_port", "{port}", "--rp_log_level", "ERROR"),
     request=lambda model: _json("/runsync", {"input": {"model": model, **INPUTS[model]}}),
     imports="import runpod",

@@ -9,7 +9,7 @@ from _thread import allocate_lock
 from collections import deque
 from typing import Deque, Iterator, List, Optional
 
-from drivetrain_worker.protocol import KEPT_BYTES, Frame, FrameDecoder, encode
+from drivetrain_worker.protocol import KEPT_BYTES, Frame, FrameDecoder, encode, encode_pieces
 
 _COUNTER = struct.Struct("<I")
 _DESCRIPTOR = struct.Struct("i")
@@ -132,20 +132,21 @@ class Channel:
             ValueError: The frame cannot be encoded; nothing was sent.
             ServerGone: The server closed the connection.
         """
-        data = encode(frame)
+        pieces = encode_pieces(frame)
         with self._write_lock:
-            self._write(data)
+            self._write(pieces)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, pieces: List[bytes]) -> None:
         # A signal handler may raise in here. Half a frame would garble all that follow, and a whole one must not go out twice, so
         # finish first. Handlers run between bytecodes: how much is out must be kept in the call that wrote it, not after it.
+        size = sum(map(len, pieces))
         written: List[int] = []
         interruption: Optional[BaseException] = None
         while True:
             try:
-                while sum(written) < len(data):
-                    left = memoryview(data)[sum(written) :] if written else data
-                    written.extend(map(os.write, (self.descriptor,), (left,)))
+                while sum(written) < size:
+                    left = _after(pieces, sum(written)) if written else pieces
+                    written.extend(map(os.writev, (self.descriptor,), (left,)))
                 break
             except BaseException as error:
                 if isinstance(error, OSError) and error.errno is not None:  # the write's; a handler's, TimeoutError say, has none
@@ -153,3 +154,12 @@ class Channel:
                 interruption = error
         if interruption is not None:
             raise interruption
+
+
+def _after(pieces: List[bytes], count: int) -> List[memoryview]:
+    """What comes after so many bytes."""
+    left = []
+    for piece in pieces:
+        left.append(memoryview(piece)[count:])
+        count = max(0, count - len(piece))
+    return left

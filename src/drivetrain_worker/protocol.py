@@ -10,10 +10,11 @@ Standard output and error do not travel in frames but through one pipe that is t
 native code and child processes write is captured too, in order, and survives a crash. Python-level writes mark in the pipe which
 of the two streams follows (``MARK_STDOUT``, ``MARK_STDERR``).
 
-Long texts among the inputs of a prediction may follow the JSON of its frame, after a line feed, as they are (``texts``: the name
-and the number of bytes of each). Large frames of the server may come through an anonymous file that both share: the length then has
-its highest bit set, and what follows are the place and the size of the frame there. The file's descriptor comes with the first of
-them, or before.
+Long texts are spared JSON. Those among the inputs of a prediction may follow the JSON of its frame, after a line feed, as they are
+(``texts``: the name and the number of bytes of each); so may an output that is nothing but a text, up to the end of its frame.
+
+Large frames of the server may come through an anonymous file that both share: the length then has its highest bit set, and what
+follows are the place and the size of the frame there. The file's descriptor comes with the first of them, or before.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ MARK_STDERR = b"\x00\x02\x00"
 _LENGTH = struct.Struct(">I")
 _ELSEWHERE = 1 << 31
 _PLACE = struct.Struct(">II")
+
+#: Characters.
+_LONG_TEXT = 10_000
 
 #: Memory for frames: so much at first, more where a frame needs it, and up to so much is kept for the next.
 _USUAL_BYTES = 64 * 1024
@@ -63,11 +67,28 @@ def encode(frame: Frame) -> bytes:
         FrameSizeError: It is over the limit.
         ValueError: It holds something that JSON cannot express.
     """
+    return b"".join(encode_pieces(frame))
+
+
+def encode_pieces(frame: Frame) -> List[bytes]:
+    """As ``encode``, in pieces: what is large is copied no oftener than it must be.
+
+    Raises:
+        FrameSizeError: It is over the limit.
+        ValueError: It holds something that JSON cannot express.
+    """
     # A lone surrogate has no UTF-8; it is replaced rather than allowed to make the whole frame unreadable.
+    text = b""
+    output = frame.get("output")
+    if output is not None and output["value"].__class__ is str and len(output["value"]) > _LONG_TEXT:
+        text = output["value"].encode("utf-8", "replace")
+        frame = {**frame, "output": {"value": None}}
     payload = _encoder.encode(frame).encode("utf-8", "replace")
-    if len(payload) > MAXIMUM_FRAME_BYTES:
-        raise FrameSizeError(len(payload))
-    return _LENGTH.pack(len(payload)) + payload
+    size = len(payload) + len(text) + (1 if text else 0)
+    if size > MAXIMUM_FRAME_BYTES:
+        raise FrameSizeError(size)
+    head = _LENGTH.pack(size) + payload
+    return [head + b"\n", text] if text else [head]
 
 
 def _read(memory: bytearray, start: int, stop: int) -> Frame:

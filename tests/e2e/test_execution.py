@@ -393,6 +393,25 @@ def test_large_inputs_arrive_whole_however_many_come_at_once(project, prefix):
         assert [body["output"] for body in pool.map(lambda each: server.predict(**each), inputs[:3])] == expected[:3]
 
 
+def test_long_texts_come_out_whole_between_short_ones(project):
+    made = project(
+        """
+        from typing import Any
+        from cog import BasePredictor, ConcatenateIterator
+
+        class Predictor(BasePredictor):
+            def predict(self, counts: list) -> ConcatenateIterator[str]:
+                for count in counts:
+                    yield ("\\nä" * count)[:count]
+        """
+    )
+    counts = [1, 3_000_000, 10_000, 10_001, 2, 1_000_000]
+    with made.serve() as server:
+        body = server.predict(counts=counts)
+        assert body["output"] == [("\nä" * count)[:count] for count in counts]
+        assert server.client.get(f"/predictions/{body['id']}").json()["output"] == body["output"]
+
+
 @pytest.mark.parametrize(
     ("config", "environ", "slots"),
     [

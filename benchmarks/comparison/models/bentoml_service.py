@@ -25,6 +25,10 @@ class Service:
         return len(text)
 
     @bentoml.api
+    async def text(self, count: int) -> str:
+        return "x" * count
+
+    @bentoml.api
     async def stream(self, count: int) -> AsyncGenerator[str, None]:
         for number in range(count):
             await asyncio.sleep(0)

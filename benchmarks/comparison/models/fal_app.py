@@ -34,6 +34,10 @@ class Models(fal.App):
     async def large(self, body: Text) -> Output:
         return Output(output=len(body.text))
 
+    @fal.endpoint("/text")
+    async def text(self, body: Count) -> Output:
+        return Output(output="x" * body.count)
+
     @fal.endpoint("/stream")
     async def stream(self, body: Count) -> StreamingResponse:
         async def tokens():

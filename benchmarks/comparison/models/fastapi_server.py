@@ -43,6 +43,11 @@ async def large(body: Text) -> int:
     return len(body.text)
 
 
+@application.post("/text")
+async def text(body: Count) -> str:
+    return "x" * body.count
+
+
 @application.post("/stream")
 async def stream(body: Count) -> StreamingResponse:
     async def tokens():

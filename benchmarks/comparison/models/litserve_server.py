@@ -31,6 +31,14 @@ class Large(Trivial):
         return len(text)
 
 
+class Letters(Trivial):
+    async def decode_request(self, request):
+        return request["count"]
+
+    async def predict(self, count):
+        return "x" * count
+
+
 class Stream(litserve.LitAPI):
     def setup(self, device):
         pass
@@ -48,7 +56,7 @@ class Stream(litserve.LitAPI):
             yield output
 
 
-MODELS = {"trivial": Trivial, "sleep": Sleep, "large": Large, "stream": Stream}
+MODELS = {"trivial": Trivial, "sleep": Sleep, "large": Large, "text": Letters, "stream": Stream}
 
 if __name__ == "__main__":
     model, port = sys.argv[1], int(sys.argv[2])

@@ -9,6 +9,8 @@ async def handler(job):
     given = job["input"]
     if given["model"] == "sleep":
         await asyncio.sleep(0.01)
+    if given["model"] == "text":
+        return "x" * given["count"]
     return len(given["text"]) if given["model"] == "large" else given["text"][::-1]
 
 

@@ -17,8 +17,9 @@ from drivetrain.model.prediction import MetricMode, Source, Status
 VERSION = 2
 MAXIMUM_FRAME_BYTES = 256 * 1024 * 1024
 
-#: Frames beyond this should not go through the socket, if there is another way.
+#: Frames beyond this should not go through the socket, if there is another way, and memory for them is kept up to a size.
 _LARGE_BYTES = 64 * 1024
+_KEPT_BYTES = 4 * 1024 * 1024
 
 #: Characters.
 _LONG_TEXT = 10_000
@@ -232,10 +233,36 @@ def _long_texts(values: dict[str, Any]) -> dict[str, bytes]:
 
 
 class FrameDecoder:
-    """Collects bytes as they come and gives back whole frames."""
+    """Collects bytes as they come and gives back whole frames.
+
+    For a large frame it has memory that is used again and again, to be received into: memory that is allocated for each would be
+    mapped from the kernel anew each time.
+    """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = bytearray()  # the beginning of a frame
+        self._memory = bytearray()
+        self._held = 0  # of a large frame, in the memory
+        self._needed = 0
+
+    def room(self) -> memoryview | None:
+        """Where what is missing of a large frame is to be put, if one has begun."""
+        return memoryview(self._memory)[self._held : self._needed] if self._needed else None
+
+    def take(self, count: int) -> list[WorkerFrame]:
+        """So many bytes have been put into the room; return the frame if it is complete now.
+
+        Raises:
+            InternalError: As ``feed`` does.
+        """
+        self._held += count
+        if self._held < self._needed:
+            return []
+        frames = [_decode(self._memory, _LENGTH.size, self._needed)]
+        self._held = self._needed = 0
+        if len(self._memory) > _KEPT_BYTES:
+            self._memory = bytearray()
+        return frames
 
     def feed(self, data: bytes) -> list[WorkerFrame]:
         """Add bytes; return the frames that are complete now, oldest first.
@@ -243,14 +270,15 @@ class FrameDecoder:
         Raises:
             InternalError: The bytes are not the protocol's. Nothing that follows can be trusted.
         """
-        if self._buffer:
-            self._buffer += data
-            if not self._has_whole_frame():
-                return []
-            data = bytes(self._buffer)
-            self._buffer.clear()
         frames: list[WorkerFrame] = []
-        view = memoryview(data)
+        room = self.room()
+        if room is not None:
+            piece, data = data[: len(room)], data[len(room) :]
+            room[: len(piece)] = piece
+            frames = self.take(len(piece))
+        if self._buffer:
+            data = bytes(self._buffer) + data
+            self._buffer.clear()
         start, size = 0, len(data)
         while size - start >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(data, start)
@@ -258,22 +286,34 @@ class FrameDecoder:
                 raise InternalError(f"a worker announced a frame of {length} bytes")
             end = start + _LENGTH.size + length
             if size < end:
+                if length > _LARGE_BYTES:
+                    self._begin_large(data[start:], _LENGTH.size + length)
+                    start = size
                 break
-            frames.append(_decode(view[start + _LENGTH.size : end]))
+            frames.append(_decode(data, start + _LENGTH.size, end))
             start = end
         if start < size:
-            self._buffer += view[start:]
+            self._buffer += data[start:]
         return frames
 
-    def _has_whole_frame(self) -> bool:
-        if len(self._buffer) < _LENGTH.size:
-            return False
-        length: int = _LENGTH.unpack_from(self._buffer)[0]
-        return len(self._buffer) >= _LENGTH.size + length or length > MAXIMUM_FRAME_BYTES
+    def _begin_large(self, beginning: bytes, needed: int) -> None:
+        if len(self._memory) < needed:
+            self._memory = bytearray(needed)
+        self._held, self._needed = len(beginning), needed
+        self._memory[: self._held] = beginning
 
 
-def _decode(payload: memoryview) -> WorkerFrame:
+def _decode(memory: bytes | bytearray, start: int, stop: int) -> WorkerFrame:
+    view = memoryview(memory)  # of which a piece is not copied
+    end = memory.find(b"\n", start, stop) if stop - start > _LONG_TEXT else -1
     try:
-        return _decoder.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+        frame = _decoder.decode(view[start : stop if end < 0 else end])
+        return frame if end < 0 else _with_text(frame, view[end + 1 : stop])
+    except (ValueError, RecursionError) as error:  # of JSON, of the protocol, of UTF-8
         raise InternalError(f"a worker sent a frame that is not the protocol's: {error}") from error
+
+
+def _with_text(frame: WorkerFrame, text: memoryview) -> WorkerFrame:
+    if not isinstance(frame, OutputItem | PredictionCompleted) or frame.output is None:
+        raise ValueError("a text follows what has no output")
+    return msgspec.structs.replace(frame, output=WireOutput(value=str(text, "utf-8")))

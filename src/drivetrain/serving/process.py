@@ -141,23 +141,30 @@ class WorkerProcess:
 
     def _read_frames(self) -> None:
         try:
-            data = self._socket.recv(_READ_BYTES)
+            frames = self._received()
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
-            self._loop.remove_reader(self._socket)
-            self._loop.call_later(_ENDING_SECONDS, self._end_cut_off)
-            return
-        try:
-            frames = self._frames.feed(data)
+            frames = None
         except InternalError as error:
             self._listener.log_received(Log(source=Source.STDERR, data=f"{error}\n"))
             self._why_killed = "sent what the server cannot read"
             self.kill()
             return
+        if frames is None:
+            self._loop.remove_reader(self._socket)
+            self._loop.call_later(_ENDING_SECONDS, self._end_cut_off)
+            return
         self._hand_on(frames)
+
+    def _received(self) -> list[WorkerFrame] | None:
+        """The frames that are complete after one more read; ``None`` if nothing will come any more."""
+        room = self._frames.room()
+        if room is not None:
+            count = self._socket.recv_into(room)
+            return self._frames.take(count) if count else None
+        data = self._socket.recv(_READ_BYTES)
+        return self._frames.feed(data) if data else None
 
     def _end_cut_off(self) -> None:
         """A worker without its connection is of no use. Usually it was ending anyway, and has ended by now, in its own way."""
@@ -232,8 +239,8 @@ class WorkerProcess:
     def _drain_frames(self) -> None:
         """Take what the process sent before it ended: a prediction that it completed is completed."""
         with contextlib.suppress(OSError, InternalError):
-            while data := self._socket.recv(_READ_BYTES):
-                self._hand_on(self._frames.feed(data))
+            while (frames := self._received()) is not None:
+                self._hand_on(frames)
 
 
 def _bytes_waiting(descriptor: int) -> int:
