@@ -63,7 +63,7 @@ class FrameMemory:
     def _forget_taken(self) -> None:
         if self._places:
             counted = int.from_bytes(os.pread(self.descriptor, _COUNTER_BYTES, 0), "little")
-            while self._taken != counted:
+            while self._places and self._taken != counted:  # a worker that counts wrong harms itself alone
                 self._places.popleft()
                 self._taken = (self._taken + 1) % 2**32
 

@@ -87,6 +87,8 @@ class WorkerProcess:
             frame: What to send.
             at_once: Whether it does not wait for others of this turn of the loop, to go out together with them.
         """
+        if self._has_ended:
+            return
         self._unsent += encode(frame, self._put_elsewhere)
         if self._flush_scheduled:
             return

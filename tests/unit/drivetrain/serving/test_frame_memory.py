@@ -52,6 +52,12 @@ def test_a_place_that_has_been_taken_is_used_again(memory):
     assert os.fstat(memory.descriptor).st_size < 2_000_000
 
 
+def test_a_worker_that_counts_wrong_harms_nobody_else(memory):
+    assert memory.put([b"x" * 10]) is not None
+    os.pwrite(memory.descriptor, b"\xff" * 4, 0)
+    assert all(memory.put([b"x" * 1_000_000]) is not None for _ in range(100))
+
+
 def test_a_disk_that_is_full_leaves_the_socket(memory, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "full")
