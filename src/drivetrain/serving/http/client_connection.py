@@ -259,7 +259,7 @@ class ClientConnection(asyncio.Protocol):
     def send(self, exchange: Exchange, piece: bytes) -> None:
         """Send a piece of an answer."""
         if exchange.method != "HEAD" and piece:
-            self.transport.write(b"%x\r\n%s\r\n" % (len(piece), piece) if exchange.is_chunked else piece)
+            self.send_now(b"%x\r\n%s\r\n" % (len(piece), piece) if exchange.is_chunked else piece)
 
     def send_now(self, data: bytes) -> None:
         """Send an answer, or a piece of one whose length was told, at once: the loop would wait for the end of its turn."""

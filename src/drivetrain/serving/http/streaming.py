@@ -1,6 +1,7 @@
 """Answer with a prediction's events as they happen; without a task for each client.
 
-What happens in one turn of the event loop leaves as one piece. A client that does not read is sent nothing until it does.
+What happens in one turn of the event loop leaves as one piece, but the first output leaves at once: a turn may bring all of a quick
+model's outputs. A client that does not read is sent nothing until it does.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from drivetrain.model.prediction import Event
+from drivetrain.model.prediction import Event, Output
 from drivetrain.serving.event_stream import EventStream
 from drivetrain.serving.http.exchange import Exchange
 from drivetrain.serving.http.rendering import load_files
@@ -40,6 +41,7 @@ class StreamingAnswer:
         self._is_loading = False
         self._has_ended = False
         self._has_sent = False
+        self._has_output = False
         run.keep()
         run.add_watcher(self._notice)
         exchange.on_client_gone(self._lose_client)
@@ -47,8 +49,14 @@ class StreamingAnswer:
         self._timer = self._loop.call_later(_KEEP_ALIVE_SECONDS, self._keep_alive)
         self._schedule()
 
-    def _notice(self, _event: Event) -> None:
+    def _notice(self, event: Event) -> None:
         self._schedule()
+        if not self._has_output and isinstance(event, Output):
+            self._has_output = True
+            try:
+                self._tell()
+            except Exception as error:  # noqa: BLE001 (others are still to be told of the event)
+                self._loop.call_exception_handler({"message": "a fault in telling a client of an output", "exception": error})
 
     def _schedule(self) -> None:
         if not self._is_scheduled:

@@ -1,4 +1,4 @@
-"""Streams to clients that read slowly."""
+"""Streams: what leaves when, also to clients that read slowly."""
 
 import asyncio
 import base64
@@ -58,5 +58,27 @@ def test_a_large_file_is_read_once_and_only_when_its_reader_has_read_what_came_b
         await asyncio.gather(*reader.tasks)
         assert (len(reader.sent), len(reader.tasks)) == (2, 1)
         assert base64.b64encode(content) in reader.sent[1]
+
+    asyncio.run(test())
+
+
+def test_the_first_output_leaves_at_once_and_what_follows_in_the_same_turn_as_one_piece(tmp_path):
+    async def test():
+        run = Run(Prediction(id=PredictionId("a"), input={}, created_at=now(), streams=True), {}, str(tmp_path))
+        stream = EventStream(
+            run, render=render_at_once, render_value=render_value, find_missing=large_files, repeats=True, is_late=False
+        )
+        reader = SlowReader()
+        StreamingAnswer(run, reader, stream, ended=lambda _stayed: None)
+        run.apply(Started(at=now()))
+        assert reader.sent == []
+        run.apply(Output(output=OutputValue(value="one")))
+        assert [b'"one"' in piece for piece in reader.sent] == [True]
+        reader.read()
+        run.apply(Output(output=OutputValue(value="two")))
+        run.apply(Output(output=OutputValue(value="three")))
+        assert len(reader.sent) == 1
+        await asyncio.sleep(0)
+        assert [(b'"two"' in piece, b'"three"' in piece) for piece in reader.sent[1:]] == [(True, True)]
 
     asyncio.run(test())
