@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from drivetrain.model.errors import InternalError
+from drivetrain.model.errors import BadRequest, InternalError
 from drivetrain.model.prediction import MetricMode, Source, Status
 
 VERSION = 2
@@ -27,6 +27,8 @@ _LONG_TEXT = 10_000
 _LENGTH = struct.Struct(">I")
 _ELSEWHERE = 1 << 31
 _PLACE = struct.Struct(">II")
+
+_LARGEST_BYTES = _ELSEWHERE - 1
 
 
 class WireFile(msgspec.Struct, frozen=True):
@@ -213,6 +215,9 @@ def encode(frame: ServerFrame, put_elsewhere: Put | None = None) -> bytes:
     Args:
         frame: What to send.
         put_elsewhere: Takes the pieces of a large frame, if it can, and returns their place, which is then all that the bytes say.
+
+    Raises:
+        BadRequest: It is longer than a length can say.
     """
     if frame.__class__ is Predict and (texts := _long_texts(frame.input)):
         rest = {name: value for name, value in frame.input.items() if name not in texts}
@@ -222,6 +227,10 @@ def encode(frame: ServerFrame, put_elsewhere: Put | None = None) -> bytes:
     else:
         pieces = [_encoder.encode(frame)]
     size = sum(map(len, pieces))
+    if size > _LARGEST_BYTES:
+        raise BadRequest(
+            f"the inputs take {size // 1_000_000:,} MB, and a model can be handed no more than 2,147; pass a file instead"
+        )
     if size > _LARGE_BYTES and put_elsewhere is not None and (place := put_elsewhere(pieces)) is not None:
         return _LENGTH.pack(_PLACE.size | _ELSEWHERE) + _PLACE.pack(place, size)
     return b"".join([_LENGTH.pack(size), *pieces])

@@ -500,6 +500,9 @@ class Supervisor:
         runs = [self._waiting.popleft() for _ in range(count)]
         try:
             worker.start(runs)
+        except BadRequest as error:
+            for run in runs:
+                run.fail(error.message)
         except Exception as error:  # noqa: BLE001 (whatever it is, nobody else knows of these predictions)
             for run in runs:
                 run.fail(START_FAULT)

@@ -8,6 +8,7 @@ from scripted_worker import ScriptedWorkers, command_for
 
 from drivetrain.model.prediction import Prediction, PredictionId, Status
 from drivetrain.model.signature import ANY, STRING, Field, Signature
+from drivetrain.serving import frames
 from drivetrain.serving.run import Run, now
 from drivetrain.serving.supervisor import ModelState, Supervisor, SupervisorHooks, SupervisorOptions
 
@@ -48,6 +49,23 @@ def test_a_prediction_that_cannot_be_handed_over_fails_and_the_next_one_has_its_
             statuses = [run.prediction.status for run in (first, hopeless, last)]
             assert statuses == [Status.SUCCEEDED, Status.FAILED, Status.PROCESSING]
             assert (supervisor.waiting, supervisor.free_slots, faults) == (0, 0, [TypeError])
+
+    asyncio.run(test())
+
+
+def test_inputs_beyond_what_a_frame_can_be_fail_their_prediction_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(frames, "_LARGEST_BYTES", 2_000_000)
+
+    async def test():
+        async with started(tmp_path) as (supervisor, workers):
+            worker = await workers.next()
+            await worker.begin(NEW)
+            await supervisor.ready()
+            for run in (huge := run_of("huge", new="x" * 3_000_000), run_of("next")):
+                supervisor.submit(run)
+            assert huge.prediction.status is Status.FAILED
+            assert "the inputs take 3 MB" in huge.prediction.failure.message
+            assert (await worker.hear("predict"))["id"] == "next"
 
     asyncio.run(test())
 
